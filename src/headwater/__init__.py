@@ -1,0 +1,30 @@
+"""Headwater: the gradient-flow profiler for PyTorch.
+
+Importing this package loads neither torch nor any optional library; each public name is
+bound when it is first used.
+
+Example:
+    >>> import headwater as hw
+    >>> hw.__all__
+    ['Run', 'watch']
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headwater.runs.reader import Run
+    from headwater.session import watch
+
+__all__ = ["Run", "watch"]
+__version__ = "0.1.0"
+
+_HOMES = {"Run": "headwater.runs.reader", "watch": "headwater.session"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'headwater' has no attribute {name!r}; it has {__all__}")
+    value: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

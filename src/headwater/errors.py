@@ -1,0 +1,94 @@
+"""Every exception that Headwater raises on purpose.
+
+::
+
+    HeadwaterError
+    ├── UsageError              a command or call that cannot be carried out as asked   (exit 2)
+    │   ├── ScriptNotFoundError
+    │   └── BadStepsError
+    └── RecordError             a run folder that cannot be read                        (exit 2)
+        ├── RunNotFoundError
+        ├── UnreadableRunError
+        └── NewerSchemaError
+
+Each message says what was got, what was wanted, and what to do next. A fault of ours is never one
+of these: it is whatever Python raised, and the command line turns it into exit code 70.
+"""
+
+from __future__ import annotations
+
+
+class HeadwaterError(Exception):
+    """The root of the tree; catching it catches all that Headwater raises on purpose."""
+
+
+class UsageError(HeadwaterError):
+    """A command or call that cannot be carried out as asked."""
+
+
+class ScriptNotFoundError(UsageError):
+    """A script or module that is not there.
+
+    Example:
+        >>> print(ScriptNotFoundError("trian.py", near="train.py"))
+        no script 'trian.py'; did you mean 'train.py'?
+    """
+
+    def __init__(self, script: str, *, near: str = "", what: str = "script") -> None:
+        hint = f"did you mean {near!r}?" if near else "give the path of a Python file, or -m MODULE"
+        super().__init__(f"no {what} {script!r}; {hint}")
+
+
+class BadStepsError(UsageError):
+    """A ``--steps`` or ``--every`` or ``--overhead`` value that does not parse.
+
+    Example:
+        >>> print(BadStepsError("--steps", "5:2", "A:B with 0 <= A < B, as in 0:100"))
+        --steps got '5:2'; it takes A:B with 0 <= A < B, as in 0:100
+    """
+
+    def __init__(self, option: str, got: str, wanted: str) -> None:
+        super().__init__(f"{option} got {got!r}; it takes {wanted}")
+
+
+class RecordError(HeadwaterError):
+    """A run folder that cannot be read."""
+
+
+class RunNotFoundError(RecordError):
+    """No run where one was looked for.
+
+    Example:
+        >>> print(RunNotFoundError("headwater-runs"))
+        no run in 'headwater-runs'; `headwater run SCRIPT` makes one
+    """
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"no run in {place!r}; `headwater run SCRIPT` makes one")
+
+
+class UnreadableRunError(RecordError):
+    """A folder that is a run, but whose files cannot be understood.
+
+    Example:
+        >>> print(UnreadableRunError("runs/x", "run.json is not JSON"))
+        cannot read run 'runs/x': run.json is not JSON
+    """
+
+    def __init__(self, place: str, why: str) -> None:
+        super().__init__(f"cannot read run {place!r}: {why}")
+
+
+class NewerSchemaError(RecordError):
+    """A record written by a newer Headwater than this one.
+
+    Example:
+        >>> print(NewerSchemaError("runs/x", found=7, known=1))
+        run 'runs/x' has schema 7, this headwater reads up to 1; update it: pip install -U headwater
+    """
+
+    def __init__(self, place: str, *, found: int, known: int) -> None:
+        super().__init__(
+            f"run {place!r} has schema {found}, this headwater reads up to {known}; "
+            "update it: pip install -U headwater"
+        )

@@ -1,0 +1,170 @@
+"""The shared vocabulary: what every part says to every other part. Plain data, no torch.
+
+Units: gradients' sizes are *decades*, ``log10`` of a Frobenius norm; a gain of -0.3 decades halves
+the gradient. ``-inf`` is a gradient of exactly zero, ``nan`` one that is not finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+Kind = Literal[
+    "weights",
+    "activation",
+    "normalisation",
+    "attention",
+    "junction",
+    "loss",
+    "precision",
+    "shape",
+    "compiled",
+    "parameter",
+    "other",
+]
+"""What an operation is, because the kinds are the causes the literature argues about.
+
+``compiled`` is a region of ``torch.compile`` that is not seen inside, ``parameter`` the leaf where
+a gradient arrives, ``other`` an operation this version does not know.
+"""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+Severity = Literal["info", "warning", "error"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where an operation stands: source line, module path, operation and kind.
+
+    ``file`` and ``line`` are the innermost line outside torch (it may be a library's, such as
+    timm's); ``user_file`` and ``user_line`` the innermost line outside installed packages. A line
+    of 0 means that no line is known. ``parameter`` is set on the leaves only.
+    """
+
+    operation: str
+    kind: Kind
+    file: str = ""
+    line: int = 0
+    function: str = ""
+    module: str = ""
+    user_file: str = ""
+    user_line: int = 0
+    parameter: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterInfo:
+    """A parameter of the observed network.
+
+    ``module`` is the path of the module that owns it; ``optimiser`` the index of the optimiser
+    that holds it, or None; ``module_called`` whether its module ran while being traced (None: not
+    known); ``got_gradient`` whether any observed backward pass reached it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    requires_grad: bool
+    module: str = ""
+    module_type: str = ""
+    optimiser: int | None = None
+    module_called: bool | None = None
+    got_gradient: bool = False
+
+    @property
+    def elements(self) -> int:
+        """Number of entries."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserInfo:
+    """An optimiser that took at least one step, with the settings of its first group."""
+
+    type: str
+    settings: Mapping[str, float | bool | str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerEntry:
+    """One operation's part in the account from the loss to a parameter.
+
+    ``calls`` operations of one site are folded into one entry, whose ``decades`` is their sum and
+    whose ``each`` lists them from the loss on.
+    """
+
+    site: Site
+    kind: Kind
+    decades: float
+    calls: int = 1
+    each: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """A place a finding points to; empty strings and line 0 where not known."""
+
+    module: str = ""
+    parameter: str = ""
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """Why: a cause's code, its share of the fault (0 to 1), and the evidence in words."""
+
+    cause: str
+    share: float
+    evidence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A symptom at sites, since a step, with evidence; an entry of ``findings.json``."""
+
+    code: str
+    symptom: str
+    severity: Severity
+    confidence: float
+    first_step: int
+    step: int
+    where: tuple[Where, ...]
+    message: str
+    causes: tuple[Cause, ...] = ()
+    evidence: Mapping[str, float | str] = field(default_factory=dict)
+    remedies: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for ``findings.json``.
+
+        Example:
+            >>> finding = Finding(code="HW101", symptom="vanishing-gradient", severity="error",
+            ...     confidence=0.9, first_step=0, step=8, where=(Where(line=3),), message="...")
+            >>> finding.to_json()["where"]
+            [{'module': '', 'parameter': '', 'file': '', 'line': 3}]
+        """
+        data = asdict(self)
+        for name in ("where", "causes", "remedies"):
+            data[name] = list(data[name])
+        return data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A rule's answer: healthy, wrong (then with findings), or cannot say (then why).
+
+    ``cannot say`` is an answer of its own: a run too short, or without what the rule reads, must
+    not pass for a healthy one.
+    """
+
+    code: str
+    symptom: str
+    answer: Literal["healthy", "wrong", "cannot say"]
+    reason: str = ""
+    findings: tuple[Finding, ...] = ()

@@ -1,0 +1,1 @@
+"""What happened, on disk: the schema, the writer, the reader, the export."""
