@@ -1,0 +1,67 @@
+# Each target sets itself up: the first one that needs it makes .venv.
+# TORCH overrides the version under test: make test TORCH=torch==2.6.0
+
+TORCH ?= torch==2.13.0
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# One stamp per torch, so that another TORCH installs again and the same one does not.
+TORCH_NAME := $(subst =,-,$(TORCH))
+PLAIN := $(VENV)/.plain-$(TORCH_NAME)
+DEVELOPER := $(VENV)/.developer-$(TORCH_NAME)
+PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types imports check zoo bench readme clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(PLAIN) ## a broken network, what is wrong with it, and the same one healthy
+	@$(BIN)/headwater demo
+
+test: $(DEVELOPER) ## the tests, among them ten architectures of the zoo
+	$(BIN)/python -m pytest -m "not zoo"
+
+lint: $(DEVELOPER) ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEVELOPER) ## mypy --strict
+	$(BIN)/mypy
+
+imports: $(DEVELOPER) ## the import contract: downwards only, no torch where runs are judged
+	$(BIN)/lint-imports
+
+check: lint types imports test ## all of the above
+
+zoo: $(DEVELOPER) ## the observer's effect on every architecture of the zoo; slow
+	$(BIN)/python -m pytest -m zoo tests/zoo
+
+bench: $(DEVELOPER) ## the cost of observing; wants a quiet machine
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/full_record.py
+
+readme: $(PLAIN) ## paste the demo's real output into README.md
+	$(BIN)/python docs/fill_readme.py
+
+clean: ## remove the environment and all caches
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch comes first and alone: the exact pin keeps its variant, where a bare "torch" in the
+# dependencies could bring another of several gigabytes. Naming it again holds later steps to it.
+$(PLAIN): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@rm -f $(VENV)/.plain-* $(VENV)/.developer-*
+	@echo "Installing $(TORCH) and headwater into $(VENV)" >&2
+	@$(PIP) "$(TORCH)"
+	@$(PIP) "$(TORCH)" -e .
+	@touch $@
+
+$(DEVELOPER): $(PLAIN)
+	@echo "Installing the developer's tools into $(VENV)" >&2
+	@$(PIP) "$(TORCH)" -e ".[dev,test-zoo]"
+	@touch $@
