@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 TORCH_NAME := $(subst =,-,$(TORCH))
 PLAIN := $(VENV)/.plain-$(TORCH_NAME)
 DEVELOPER := $(VENV)/.developer-$(TORCH_NAME)
-PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check
+PIP := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types imports check zoo bench readme clean
@@ -22,7 +22,7 @@ demo: $(PLAIN) ## a broken network, what is wrong with it, and the same one heal
 	@$(BIN)/headwater demo
 
 test: $(DEVELOPER) ## the tests, among them ten architectures of the zoo
-	$(BIN)/python -m pytest -m "not zoo"
+	$(BIN)/python -m pytest
 
 lint: $(DEVELOPER) ## ruff: rules and formatting
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""The training script that ``headwater demo`` observes; it knows nothing of Headwater."""
