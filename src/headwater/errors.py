@@ -6,10 +6,12 @@
     ├── UsageError              a command or call that cannot be carried out as asked   (exit 2)
     │   ├── ScriptNotFoundError
     │   └── BadStepsError
-    └── RecordError             a run folder that cannot be read                        (exit 2)
+    └── RecordError             a run folder that cannot be read or written             (exit 2)
         ├── RunNotFoundError
         ├── UnreadableRunError
-        └── NewerSchemaError
+        ├── NewerSchemaError
+        ├── NotRecordedError
+        └── RunExistsError
 
 Each message says what was got, what was wanted, and what to do next. A fault of ours is never one
 of these: it is whatever Python raised, and the command line turns it into exit code 70.
@@ -52,7 +54,7 @@ class BadStepsError(UsageError):
 
 
 class RecordError(HeadwaterError):
-    """A run folder that cannot be read."""
+    """A run folder that cannot be read or written."""
 
 
 class RunNotFoundError(RecordError):
@@ -92,3 +94,27 @@ class NewerSchemaError(RecordError):
             f"run {place!r} has schema {found}, this headwater reads up to {known}; "
             "update it: pip install -U headwater"
         )
+
+
+class NotRecordedError(RecordError):
+    """Something asked of a run that its record does not hold.
+
+    Example:
+        >>> print(NotRecordedError("ledger of step 7", "it has those of steps 0, 1, 2"))
+        the record holds no ledger of step 7; it has those of steps 0, 1, 2
+    """
+
+    def __init__(self, what: str, instead: str) -> None:
+        super().__init__(f"the record holds no {what}; {instead}")
+
+
+class RunExistsError(RecordError):
+    """A folder to be written that already holds a run.
+
+    Example:
+        >>> print(RunExistsError("runs/x"))
+        'runs/x' already holds a run; name another folder, or remove that one
+    """
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"{place!r} already holds a run; name another folder, or remove that one")

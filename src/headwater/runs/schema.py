@@ -11,8 +11,9 @@ from typing import Literal, get_args
 
 import pyarrow as pa
 
-VERSION = 1
-"""Raised whenever a reader of the version before would misunderstand a record."""
+from headwater.runs.info import VERSION
+
+__all__ = ["PARAMETERS", "PULSE", "SCHEMAS", "SITES", "TABLE_NAMES", "VERSION", "TableName"]
 
 TableName = Literal["pulse", "parameters", "sites"]
 TABLE_NAMES: tuple[TableName, ...] = get_args(TableName)

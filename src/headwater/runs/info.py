@@ -1,0 +1,154 @@
+"""What ran: ``run.json`` as a frozen dataclass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any, TypeVar
+
+from headwater.records import KINDS, OptimiserInfo, ParameterInfo, Site
+
+VERSION = 1
+"""The version of the record; raised whenever an older reader would misunderstand it."""
+
+Json = Mapping[str, Any]
+Record = TypeVar("Record", Site, ParameterInfo, OptimiserInfo)
+
+
+def _sampling() -> Json:
+    return {"overhead": 0.01, "every": None, "steps": None, "eager_samples": False}
+
+
+def _observation() -> Json:
+    return {"status": "running", "reason": None, "notes": []}
+
+
+def _overhead() -> Json:
+    return {"observer_s": 0.0, "elapsed_s": 0.0, "steps": 0, "samples": 0, "pulses": 0}
+
+
+def _unseen() -> Json:
+    return {"compiled_nodes": 0, "nodes": 0, "compiled_parameter_share": 0.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """What ran; each field is the key of ``run.json`` that ``docs/record.md`` describes.
+
+    Every field has a default, so that the record of a process killed early still reads.
+
+    Example:
+        >>> info = RunInfo(command=("python", "train.py"), sites=(Site(operation="mm",
+        ...     kind="weights", line=3),))
+        >>> RunInfo.from_json(info.to_json()) == info
+        True
+        >>> RunInfo.from_json({"seed": 7}).observation["status"]
+        'running'
+    """
+
+    schema: int = VERSION
+    headwater: str = ""
+    command: tuple[str, ...] = ()
+    script: str = ""
+    directory: str = ""
+    started: str | None = None
+    ended: str | None = None
+    exit: Json | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: tuple[str, ...] = ()
+    git: Json | None = None
+    seed: int | None = None
+    sampling: Json = field(default_factory=_sampling)
+    observation: Json = field(default_factory=_observation)
+    overhead: Json = field(default_factory=_overhead)
+    modules: tuple[Mapping[str, str], ...] = ()
+    parameters: tuple[ParameterInfo, ...] = ()
+    optimisers: tuple[OptimiserInfo, ...] = ()
+    sites: tuple[Site, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    unknown_operations: Mapping[str, int] = field(default_factory=dict)
+    unseen: Json = field(default_factory=_unseen)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for ``run.json``; numbers that JSON lacks become their names."""
+        data = {item.name: getattr(self, item.name) for item in fields(self)}
+        for name in _RECORDS:
+            data[name] = [asdict(record) for record in data[name]]
+        plain_data: dict[str, Any] = plain(data)
+        return plain_data
+
+    @classmethod
+    def from_json(cls, data: Json) -> RunInfo:
+        """Read ``run.json``'s object; unknown keys are passed over, missing ones take defaults.
+
+        Raises:
+            TypeError: A key holds another type than ``docs/record.md`` says.
+        """
+        defaults = cls()
+        known: dict[str, Any] = {}
+        for item in fields(cls):
+            if item.name in data:
+                known[item.name] = _read(item.name, data[item.name], getattr(defaults, item.name))
+        return cls(**known)
+
+
+_RECORDS: Mapping[str, type[Site] | type[ParameterInfo] | type[OptimiserInfo]] = {
+    "sites": Site,
+    "parameters": ParameterInfo,
+    "optimisers": OptimiserInfo,
+}
+
+
+def _read(name: str, value: Any, default: Any) -> Any:
+    if isinstance(default, tuple):
+        _expect(name, value, list)
+        if name in _RECORDS:
+            return tuple(_record(name, entry) for entry in value)
+        return tuple(value)
+    if isinstance(default, Mapping):
+        _expect(name, value, dict)
+        return {**default, **value}
+    return value
+
+
+def _record(name: str, entry: Any) -> Site | ParameterInfo | OptimiserInfo:
+    """Build one entry of a list of records, whose unknown fields are passed over."""
+    _expect(f"an entry of {name}", entry, dict)
+    record = _RECORDS[name]
+    known = {item.name: entry[item.name] for item in fields(record) if item.name in entry}
+    if name == "parameters":
+        known["shape"] = tuple(known.get("shape", ()))
+    # A kind that a later writer of this schema adds is one that this reader does not know.
+    if name == "sites" and known.get("kind") not in KINDS:
+        known["kind"] = "other"
+    return record(**known)
+
+
+def _expect(name: str, value: Any, wanted: type) -> None:
+    if not isinstance(value, wanted):
+        raise TypeError(f"{name} is {type(value).__name__}, not {wanted.__name__}")
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as strict JSON can hold it.
+
+    JSON has no NaN and no infinity (jq and browsers refuse Python's spelling of them), so these
+    become ``"nan"``, ``"inf"`` and ``"-inf"``; anything that is not plain data becomes its text.
+
+    Example:
+        >>> plain({"shape": (2, 3), "norm": float("inf")})
+        {'shape': [2, 3], 'norm': 'inf'}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, Integral):  # numpy's numbers too
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else str(float(value))
+    return str(value)
