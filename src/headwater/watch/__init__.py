@@ -1,0 +1,1 @@
+"""What does happen: the one hook point, the graph walk, the ledger, sites, statistics, cadence."""

@@ -1,0 +1,215 @@
+"""Which source line and which module made an autograd node, asked at the moment it is made.
+
+Anomaly mode calls ``torch.fx.traceback.format_stack`` once for every node of a forward pass and
+keeps the answer in ``node.metadata``. While tracing, that one function is ours: instead of
+formatting the whole stack as text (about 100 us a node) it looks at the live frames, which also
+tells the module, since ``Module._call_impl`` has it as ``self``. The answer is a list of one
+string, as autograd expects, that carries a :class:`Place`.
+"""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sys
+import sysconfig
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, Literal
+
+import torch
+import torch.fx.traceback as fx_traceback
+from torch import nn
+
+_TORCH = str(Path(torch.__file__).parent)
+_OURS = str(Path(__file__).parents[1])
+_DEMO = str(Path(_OURS) / "demo")
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platlib", "purelib")})
+_NEVER_A_MODULE: Callable[[], None] = lambda: None  # noqa: E731
+
+Layer = Literal["torch", "call", "compiler", "library", "user"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Place:
+    """Where a node was made; one object for each distinct place, compared by identity."""
+
+    file: str = ""
+    line: int = 0
+    function: str = ""
+    user_file: str = ""
+    user_line: int = 0
+    module: Callable[[], nn.Module | None] = _NEVER_A_MODULE
+    root: Callable[[], nn.Module | None] = _NEVER_A_MODULE
+
+
+NOWHERE = Place()
+
+
+class Trace(list[str]):
+    """The one-line traceback that autograd keeps, with the place it stands for."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: Place) -> None:
+        text = linecache.getline(place.file, place.line).strip()
+        super().__init__([f'  File "{place.file}", line {place.line}, in {place.function}\n    {text}\n'])
+        self.place = place
+
+
+class Stacks:
+    """Answers autograd's question for a stack trace while tracing is on.
+
+    ``start`` and ``stop`` may be nested by several observations; anomaly mode and the replaced
+    function are put back as they were when the last one stops. Where the user has switched anomaly
+    mode on, nothing is touched, and places are read from the text that torch then keeps.
+    """
+
+    def __init__(self) -> None:
+        self._layers: dict[int, tuple[CodeType, Layer]] = {}
+        self._traces: dict[tuple[str, int, int, int], Trace] = {}
+        self._depth = 0
+        self._original: Any = None
+        self._call_code = nn.Module._call_impl.__code__
+
+    def start(self) -> None:
+        """Begin answering; also switches anomaly mode on, without its check for NaN."""
+        self._depth += 1
+        if self._depth == 1 and not torch.is_anomaly_enabled():
+            self._original = fx_traceback.format_stack
+            fx_traceback.format_stack = self._answer
+            torch.autograd.set_detect_anomaly(True, check_nan=False)
+
+    def stop(self) -> None:
+        """End answering and leave anomaly mode as the user has it."""
+        self._depth = max(0, self._depth - 1)
+        if self._depth == 0 and self._original is not None:
+            fx_traceback.format_stack = self._original
+            self._original = None
+            self.quiet()
+
+    @staticmethod
+    def quiet() -> None:
+        """Switch anomaly mode off if it stands as we set it (on, not checking for NaN).
+
+        A user's ``with detect_anomaly()`` that began while we traced puts back what it found.
+        """
+        if torch.is_anomaly_enabled() and not torch.is_anomaly_check_nan_enabled():
+            torch.autograd.set_detect_anomaly(False)
+
+    @property
+    def tracing(self) -> bool:
+        """Whether nodes made now carry a place of ours."""
+        return self._original is not None
+
+    def place_of(self, node: Any) -> Place:
+        """Return the place kept in a node, or NOWHERE."""
+        kept = node.metadata.get("traceback_")
+        if isinstance(kept, Trace):
+            return kept.place
+        return self._parsed(kept) if kept else NOWHERE
+
+    def _layer(self, code: CodeType) -> Layer:
+        known = self._layers.get(id(code))
+        if known is not None:
+            return known[1]
+        layer = self._classify(code)
+        self._layers[id(code)] = (code, layer)  # keeping the code keeps its id its own
+        return layer
+
+    def _classify(self, code: CodeType) -> Layer:
+        name = code.co_filename
+        if code is self._call_code:
+            return "call"
+        if name.startswith(_TORCH):
+            return "compiler" if name.endswith("_dynamo/convert_frame.py") else "torch"
+        if name.startswith(_OURS) and not name.startswith(_DEMO):
+            return "torch"
+        if name.startswith(_LIBRARIES) or name.startswith("<frozen"):
+            return "library"
+        return "user"
+
+    def _answer(self) -> list[str]:
+        if fx_traceback.should_preserve_node_meta:
+            return list(self._original())
+        frame: FrameType | None = sys._getframe(1)
+        inner = user = None
+        module = root = None
+        while frame is not None:
+            layer = self._layer(frame.f_code)
+            if layer == "user" or layer == "library":
+                inner = inner or frame
+                user = user or (frame if layer == "user" else None)
+            elif layer == "call":
+                root = frame.f_locals["self"]
+                module = module if module is not None else root
+            elif layer == "compiler":
+                return list(self._original())
+            frame = frame.f_back
+        return self._trace(inner, user, module, root)
+
+    def _trace(
+        self,
+        inner: FrameType | None,
+        user: FrameType | None,
+        module: nn.Module | None,
+        root: nn.Module | None,
+    ) -> Trace:
+        file, line = _position(inner)
+        user_file, user_line = _position(user)
+        key = (file + "\0" + user_file, line, user_line, id(module))
+        trace = self._traces.get(key)
+        if trace is None or trace.place.module() is not module:
+            place = Place(
+                file=file,
+                line=line,
+                function=inner.f_code.co_name if inner else "",
+                user_file=user_file,
+                user_line=user_line,
+                module=weakref.ref(module) if module is not None else _NEVER_A_MODULE,
+                root=weakref.ref(root) if root is not None else _NEVER_A_MODULE,
+            )
+            trace = self._traces[key] = Trace(place)
+        return trace
+
+    def _parsed(self, lines: list[str]) -> Place:
+        """Read a traceback that torch formatted: the innermost line outside torch."""
+        found = [m for text in lines for m in _FRAME.finditer(text)]
+        inner = user = None
+        for match in reversed(found):
+            name = match["file"]
+            if name.startswith((_TORCH, _OURS)):
+                continue
+            inner = inner or match
+            if not name.startswith((*_LIBRARIES, "<frozen")):
+                user = match
+                break
+        if inner is None:
+            return NOWHERE
+        key = (inner["file"], int(inner["line"]), 0, 0)
+        if key not in self._traces:
+            where = user or inner
+            self._traces[key] = Trace(
+                Place(
+                    file=inner["file"],
+                    line=int(inner["line"]),
+                    function=inner["function"],
+                    user_file=where["file"],
+                    user_line=int(where["line"]),
+                )
+            )
+        return self._traces[key].place
+
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
+
+
+def _position(frame: FrameType | None) -> tuple[str, int]:
+    return (frame.f_code.co_filename, frame.f_lineno or 0) if frame is not None else ("", 0)
+
+
+STACKS = Stacks()
+"""The one tracer of the process; anomaly mode is a global switch, so its owner is global too."""
