@@ -99,7 +99,10 @@ def make_plan(names: Sequence[str], edges: Edges, parameter_leaves: frozenset[in
         tuple(child >= 0 and not to_parameter[child] for child, _ in children)
         for children in edges
     )
-    kinds = _kinds(order, operations, base, parents, signal)
+    by_parameter = tuple(
+        any(child >= 0 and to_parameter[child] for child, _ in children) for children in edges
+    )
+    kinds = _kinds(order, operations, base, parents, signal, by_parameter)
     return Plan(
         operations=operations,
         kinds=kinds,
@@ -155,12 +158,13 @@ def _kinds(
     base: Sequence[Kind],
     parents: list[list[int]],
     signal: tuple[tuple[bool, ...], ...],
+    by_parameter: tuple[bool, ...],
 ) -> tuple[Kind, ...]:
     kinds: list[Kind] = list(base)
     in_loss = [False] * len(base)
     for node in order:
         operation, signals = operations[node], sum(signal[node])
-        kinds[node] = _kind_among(operation, base[node], signals, len(signal[node]))
+        kinds[node] = _kind_among(operation, base[node], signals, by_parameter[node])
         at_loss = all(in_loss[parent] for parent in parents[node])
         in_loss[node] = at_loss and (
             operation in ARITHMETIC
@@ -173,8 +177,8 @@ def _kinds(
     return tuple(kinds)
 
 
-def _kind_among(operation: str, base: Kind, signals: int, inputs: int) -> Kind:
-    """Refine a kind by how many branches of the signal an operation joins."""
+def _kind_among(operation: str, base: Kind, signals: int, by_parameter: bool) -> Kind:
+    """Refine a kind by how many branches of the signal an operation joins, and with a parameter."""
     if operation in PRODUCTS:
         return "attention" if signals >= 2 else "weights"
     if operation in ("Add", "Sub"):
@@ -182,7 +186,7 @@ def _kind_among(operation: str, base: Kind, signals: int, inputs: int) -> Kind:
     if operation in ("Mul", "Div", "Addcmul", "Addcdiv"):
         if signals >= 2:
             return "attention"
-        return "weights" if inputs >= 2 and signals == 1 and base != "loss" else "shape"
+        return "weights" if by_parameter else "shape"
     if base == "junction" and signals < 2:
         return "shape"
     return base

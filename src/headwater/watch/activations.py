@@ -1,0 +1,241 @@
+"""Dead and saturated units and the moments of pre-activations, from what the graph kept.
+
+A unit is *dead* in a batch when its derivative is exactly zero for every entry; an entry is
+*saturated* when its derivative is under 5 % of the largest the activation has. Functional calls
+and modules leave the same nodes, so both are seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.watch.saved import rebuild, saved
+from headwater.watch.statistics import Scalar
+
+SATURATED_BELOW = 0.05
+"""Share of the activation's largest derivative under which an entry counts as saturated."""
+
+_RECENT = 3  # samples in a row that make a unit "recently dead"
+_SQRT_HALF, _INVERSE_SQRT_2PI = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """How to get a derivative from a node, and the largest it can be.
+
+    ``derivative`` takes the node and the tensor it saved (``keeps``: its input ``self`` or its
+    ``result``) and returns the derivative with respect to the pre-activation, entry by entry.
+    """
+
+    keeps: str
+    derivative: Callable[[Any, Tensor], Tensor]
+    largest: Callable[[Any], float]
+
+
+def _one(_node: Any) -> float:
+    return 1.0
+
+
+def _is(value: float) -> Callable[[Any], float]:
+    return lambda _node: value
+
+
+def _elu(node: Any, x: Tensor) -> Tensor:
+    alpha, scale, inner = node._saved_alpha, node._saved_scale, node._saved_input_scale
+    below = alpha * scale * inner * torch.exp(x * inner)
+    return torch.where(x > 0, torch.full_like(x, scale), below)
+
+
+def _gelu(node: Any, x: Tensor) -> Tensor:
+    if node._saved_approximate == "tanh":
+        slope = math.sqrt(2 / math.pi)
+        t = torch.tanh(slope * (x + 0.044715 * x**3))
+        return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope * (1 + 3 * 0.044715 * x * x)
+    bell = _INVERSE_SQRT_2PI * torch.exp(-0.5 * x * x)
+    return 0.5 * (1 + torch.erf(x * _SQRT_HALF)) + x * bell
+
+
+def _silu(_node: Any, x: Tensor) -> Tensor:
+    s = torch.sigmoid(x)
+    return s * (1 + x * (1 - s))
+
+
+def _mish(_node: Any, x: Tensor) -> Tensor:
+    t = torch.tanh(torch.nn.functional.softplus(x))
+    return t + x * torch.sigmoid(x) * (1 - t * t)
+
+
+def _hardswish(_node: Any, x: Tensor) -> Tensor:
+    inside = (2 * x + 3) / 6
+    return torch.where(x <= -3, torch.zeros_like(x), torch.where(x >= 3, torch.ones_like(x), inside))
+
+
+def _between(low: float, high: float, value: float) -> Callable[[Any, Tensor], Tensor]:
+    return lambda _node, x: ((x > low) & (x < high)).to(x.dtype) * value
+
+
+def _prelu(node: Any, x: Tensor) -> Tensor:
+    weight = saved(node, "weight")
+    slope = weight if weight is not None else torch.zeros((), dtype=x.dtype, device=x.device)
+    return torch.where(x > 0, torch.ones_like(x), slope.to(x.dtype).expand_as(x))
+
+
+def _rrelu(node: Any, x: Tensor) -> Tensor:
+    noise = saved(node, "noise")
+    if node._saved_training and noise is not None and noise.shape == x.shape:
+        return noise
+    mean_slope = 0.5 * (float(node._saved_lower) + float(node._saved_upper))
+    return torch.where(x > 0, torch.ones_like(x), torch.full_like(x, mean_slope))
+
+
+def _steepest_elu(node: Any) -> float:
+    alpha, scale = float(node._saved_alpha), float(node._saved_scale)
+    return scale * max(1.0, alpha * float(node._saved_input_scale))
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "Relu": Activation("result", lambda _n, y: (y > 0).to(y.dtype), _one),
+    "Tanh": Activation("result", lambda _n, y: 1 - y * y, _one),
+    "Sigmoid": Activation("result", lambda _n, y: y * (1 - y), _is(0.25)),
+    "LeakyRelu": Activation(
+        "self",
+        lambda n, x: torch.where(
+            x > 0, torch.ones_like(x), torch.full_like(x, n._saved_negative_slope)
+        ),
+        lambda n: max(1.0, abs(float(n._saved_negative_slope))),
+    ),
+    "PreluKernel": Activation("self", _prelu, _one),
+    "RreluWithNoise": Activation("self", _rrelu, _one),
+    "Elu": Activation("self", _elu, _steepest_elu),
+    "Celu": Activation(
+        "self", lambda n, x: torch.exp(torch.clamp(x / n._saved_alpha, max=0)), _one
+    ),
+    "Gelu": Activation("self", _gelu, _is(1.1289)),  # at sqrt(2)
+    "Silu": Activation("self", _silu, _is(1.0998)),  # at 2.3994
+    "Mish": Activation("self", _mish, _is(1.0885)),  # at 1.4906
+    "Hardswish": Activation("self", _hardswish, _is(1.5)),  # just below 3
+    "Hardtanh": Activation(
+        "self",
+        lambda n, x: ((x > n._saved_min_val) & (x < n._saved_max_val)).to(x.dtype),
+        _one,
+    ),
+    "Hardsigmoid": Activation("self", _between(-3, 3, 1 / 6), _is(1 / 6)),
+    "Softplus": Activation("self", lambda n, x: torch.sigmoid(x * n._saved_beta), _one),
+    "LogSigmoid": Activation("self", lambda _n, x: torch.sigmoid(-x), _one),
+    "Threshold": Activation("self", lambda n, x: (x > n._saved_threshold).to(x.dtype), _one),
+    "Hardshrink": Activation("self", lambda n, x: (x.abs() > n._saved_lambd).to(x.dtype), _one),
+    "Softshrink": Activation("self", lambda n, x: (x.abs() > n._saved_lambd).to(x.dtype), _one),
+    "Sin": Activation("self", lambda _n, x: torch.cos(x), _one),
+    "Erf": Activation(
+        "self", lambda _n, x: 2 / math.sqrt(math.pi) * torch.exp(-x * x), _is(1.1284)
+    ),
+}
+"""Every activation whose graph node tells its derivative; the gated linear unit's does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An activation in one sample; None where it cannot be known."""
+
+    units: int
+    dead: Scalar
+    dead_recent: Scalar | None
+    dead_run: Scalar
+    saturated: Scalar
+    saturated_units: Scalar
+    mean: Scalar | None
+    variance: Scalar | None
+
+
+@dataclass(slots=True)
+class _Life:
+    alive: Tensor
+    streak: Tensor
+    samples: int = 1
+
+
+@dataclass(slots=True)
+class Activations:
+    """Reads activations, and remembers per unit whether it ever lived (one mask a site)."""
+
+    _lives: dict[tuple[int, int], _Life] = field(default_factory=dict)
+
+    def read(self, node: Any, operation: str, axis: int | None, key: tuple[int, int]) -> Reading | None:
+        """Read one node before its backward frees what it saved; None if it keeps nothing."""
+        activation = ACTIVATIONS.get(operation)
+        if activation is None:
+            return None
+        kept = saved(node, activation.keeps)
+        if kept is None or kept.numel() == 0 or not kept.is_floating_point():
+            return None
+        kept = kept.float() if kept.dtype in (torch.float16, torch.bfloat16) else kept
+        slope = activation.derivative(node, kept).abs()
+        slope = slope.unsqueeze(0) if slope.dim() < 2 else slope
+        axis = _unit_axis(slope, axis)
+        others = [d for d in range(slope.dim()) if d != axis % slope.dim()]
+        dead = slope.amax(dim=others) == 0
+        limit = SATURATED_BELOW * activation.largest(node)
+        life = self._live(key, dead)
+        recent = life.samples >= _RECENT
+        mean, variance = _moments(node, operation, kept)
+        return Reading(
+            units=dead.numel(),
+            dead=_share(dead),
+            dead_recent=_share(life.streak >= _RECENT) if recent else None,
+            dead_run=_share(~life.alive),
+            saturated=_share(slope < limit),
+            saturated_units=_share(slope.mean(dim=others) < limit),
+            mean=mean,
+            variance=variance,
+        )
+
+    def _live(self, key: tuple[int, int], dead: Tensor) -> _Life:
+        life = self._lives.get(key)
+        if life is None or life.alive.shape != dead.shape or life.alive.device != dead.device:
+            life = self._lives[key] = _Life(alive=~dead, streak=dead.to(torch.int32))
+            return life
+        life.alive |= ~dead
+        life.streak = (life.streak + 1) * dead
+        life.samples += 1
+        return life
+
+
+def _unit_axis(slope: Tensor, axis: int | None) -> int:
+    if axis is None or axis >= slope.dim():
+        return 1 if slope.dim() >= 4 else -1
+    return axis
+
+
+def _share(mask: Tensor) -> Scalar:
+    """Return the share of True entries; a float on the CPU, a 0-d tensor elsewhere."""
+    count = torch.count_nonzero(mask)
+    if mask.device.type == "cpu":
+        return int(count) / mask.numel()
+    return count.to(torch.float64) / mask.numel()
+
+
+def _moments(node: Any, operation: str, kept: Tensor) -> tuple[Scalar | None, Scalar | None]:
+    x = _pre_activation(node, operation, kept)
+    if x is None:
+        return None, None
+    variance, mean = torch.var_mean(x, correction=0)
+    if x.device.type == "cpu":
+        return float(mean.item()), float(variance.item())
+    return mean, variance
+
+
+def _pre_activation(node: Any, operation: str, kept: Tensor) -> Tensor | None:
+    if ACTIVATIONS[operation].keeps == "self":
+        return kept
+    child = node.next_functions[0][0]
+    found = rebuild(child) if child is not None else None
+    if found is not None or operation == "Relu" or kept.device.type != "cpu":
+        return found.float() if found is not None else None
+    inverse = (torch.logit if operation == "Sigmoid" else torch.atanh)(kept.double())
+    return inverse if bool(torch.isfinite(inverse).all()) else None

@@ -1,0 +1,119 @@
+"""When to sample and when to take a pulse, so that overhead is a budget and not an outcome.
+
+Every second spent is charged to one account. Samples come at steps 0, 1, 2, 4, 8, … and then as
+the account allows; the pulse is thinned out where a step is too short to carry one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from statistics import median
+
+from headwater.watch.options import Options
+
+_GRANT_S = 0.25
+"""Spent before the budget binds, so that a short run gets its first samples too."""
+
+_PULSE_PART = 0.4
+"""Share of the budget that pulses may take; the rest is for samples and for writing."""
+
+_SPREAD = 200
+"""Samples are at least a 200th of the elapsed time apart, so that a record grows as a logarithm."""
+
+_ALARMS = 3
+"""How many samples an alarm may add beyond the budget."""
+
+
+@dataclass(slots=True)
+class Cadence:
+    """Decides, step by step, from measured cost."""
+
+    options: Options
+    spent_s: float = 0.0
+    samples: int = 0
+    pulses: int = 0
+    _plain_ms: deque[float] = field(default_factory=lambda: deque(maxlen=64))
+    _sample_cost_s: float = 0.0
+    _pulse_cost_s: float = 0.0
+    _next: int = 0
+    _last_s: float = 0.0
+    _window: int = 0
+    _credit: int = 0
+    _last_alarm: int = -1
+
+    def charge(self, seconds: float) -> None:
+        """Put time that observing took on the account."""
+        self.spent_s += seconds
+
+    def sampled(self, step_s: float) -> None:
+        """Learn what a sample cost: its step's time beyond a plain step's."""
+        self.samples += 1
+        plain = self.plain_s
+        cost = max(0.0, step_s - plain) if plain else 0.0
+        self.spent_s += cost
+        self._sample_cost_s = cost if self.samples <= 2 else 0.5 * (self._sample_cost_s + cost)
+
+    def plain(self, step_s: float) -> None:
+        """Learn how long a step takes that is not sampled."""
+        self._plain_ms.append(step_s * 1e3)
+
+    def pulsed(self, seconds: float) -> None:
+        """Learn what a pulse costs."""
+        self.pulses += 1
+        self.spent_s += seconds
+        new = self.pulses <= 3
+        self._pulse_cost_s = seconds if new else 0.9 * self._pulse_cost_s + 0.1 * seconds
+
+    def alarm(self, step: int) -> None:
+        """Something looks wrong: sample soon. Each alarm must be a good deal later than the last."""
+        if step > 2 * self._last_alarm:
+            self._last_alarm = step
+            self._credit = _ALARMS
+
+    @property
+    def plain_s(self) -> float:
+        """Median time of the last plain steps, 0 before there is one."""
+        return median(self._plain_ms) / 1e3 if self._plain_ms else 0.0
+
+    def wants_pulse(self, step: int, optimisers: int) -> bool:
+        """Whether a step's gradient norms are taken; whole rounds of all optimisers together."""
+        if self.options.every is not None or self.options.steps is not None:
+            return True
+        allowed = _PULSE_PART * self.options.overhead * self.plain_s
+        if not self._plain_ms or self._pulse_cost_s <= allowed:
+            return self.options.overhead > 0
+        if allowed <= 0:
+            return False
+        stride = int(self._pulse_cost_s / allowed) + 1
+        return (step // max(1, optimisers)) % stride == 0
+
+    def wants_sample(self, step: int, elapsed_s: float, optimisers: int) -> bool:
+        """Whether the full ledger is taken at ``step``, the next one."""
+        if self.options.every is not None:
+            return step % self.options.every == 0
+        if self.options.steps is not None:
+            start, stop = self.options.steps
+            return start <= step < stop
+        if self._window > 0:  # the other optimisers of a round that has begun
+            self._window -= 1
+            return True
+        if not self._due(step, elapsed_s):
+            return False
+        self._last_s = elapsed_s
+        self._next = max(1, 2 * step)
+        self._window = min(optimisers, 8) - 1
+        return True
+
+    def _due(self, step: int, elapsed_s: float) -> bool:
+        if step == 0:
+            return True
+        if self.options.overhead <= 0:
+            return False
+        if self._credit > 0:
+            self._credit -= 1
+            return True
+        allowance = max(_GRANT_S, self.options.overhead * elapsed_s)
+        affordable = self.spent_s + self._sample_cost_s <= allowance
+        spaced = elapsed_s - self._last_s >= elapsed_s / _SPREAD + 0.1
+        return affordable and (step >= self._next or spaced)

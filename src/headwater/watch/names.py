@@ -1,0 +1,223 @@
+"""Who is who: module paths and parameter names, found out as training shows them.
+
+Nothing needs to be handed over: a root is the outermost module on the stack when a node is made,
+its tree gives paths and names, and a tensor of nobody's tree is looked up among the script's
+globals. All references are weak, so that observing keeps nothing alive.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headwater.records import ParameterInfo
+
+_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_forward_module.")
+
+
+@dataclass(slots=True)
+class _Root:
+    module: Callable[[], nn.Module | None]
+    type: str
+    trains: bool
+    paths: dict[int, str]
+    types: dict[int, str]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is kept of a parameter; facts are filled in as they are seen."""
+
+    tensor: Callable[[], Tensor | None]
+    shape: tuple[int, ...]
+    dtype: str
+    requires_grad: bool
+    name: str = ""
+    root: int | None = None
+    module: str = ""
+    module_id: int = 0
+    module_type: str = ""
+    optimiser: int | None = None
+    got_gradient: bool = False
+
+
+@dataclass(slots=True)
+class Names:
+    """The modules and parameters of one observation.
+
+    Attributes:
+        parameters: in order of discovery; the index is the record's ``parameter``.
+        called: ids of the modules that made a node while nodes were traced.
+    """
+
+    parameters: list[_Known] = field(default_factory=list)
+    called: set[int] = field(default_factory=set)
+    traced: bool = False
+    changes: int = 0
+    _roots: list[_Root] = field(default_factory=list)
+    _root_of: dict[int, int] = field(default_factory=dict)
+    _index: dict[int, int] = field(default_factory=dict)
+    _glimpsed: dict[int, Any] = field(default_factory=dict)
+
+    def add_root(self, module: nn.Module) -> int:
+        """Take in a module tree with its parameters; known modules are not taken in twice."""
+        known = self._root_of.get(id(module))
+        if known is not None and self._roots[known].module() is module:
+            return known
+        paths: dict[int, str] = {}
+        types: dict[int, str] = {}
+        for path, child in module.named_modules():
+            paths[id(child)] = _strip(path)
+            types[id(child)] = type(child).__name__
+        root = _Root(
+            module=weakref.ref(module),
+            type=type(module).__name__,
+            trains=any(p.requires_grad for p in module.parameters()),
+            paths=paths,
+            types=types,
+        )
+        self._roots.append(root)
+        number = len(self._roots) - 1
+        self._root_of[id(module)] = number
+        for child in module.modules():
+            for name, parameter in child.named_parameters(recurse=False):
+                self._add_owned(parameter, number, child, name)
+        self.changes += 1
+        return number
+
+    def _add_owned(self, parameter: Tensor, root: int, owner: nn.Module, name: str) -> None:
+        index = self.add_parameter(parameter)
+        known = self.parameters[index]
+        if known.root is None:
+            paths = self._roots[root].paths
+            path = paths[id(owner)]
+            known.root, known.module, known.module_id = root, path, id(owner)
+            known.module_type = type(owner).__name__
+            known.name = f"{path}.{name}" if path else name
+
+    def add_parameter(self, tensor: Tensor) -> int:
+        """Return a parameter's index, giving it one if it is new."""
+        index = self._index.get(id(tensor))
+        if index is not None and self.parameters[index].tensor() is tensor:
+            return index
+        self.parameters.append(
+            _Known(
+                tensor=weakref.ref(tensor),
+                shape=tuple(tensor.shape),
+                dtype=str(tensor.dtype).removeprefix("torch."),
+                requires_grad=tensor.requires_grad,
+            )
+        )
+        self._index[id(tensor)] = len(self.parameters) - 1
+        self.changes += 1
+        return len(self.parameters) - 1
+
+    def index_of_leaf(self, tensor: Tensor) -> int | None:
+        """Return the index of a graph's leaf, or None if it is no parameter but an input.
+
+        A leaf that is neither a ``Parameter`` nor held by an optimiser or a module counts as a
+        parameter from the second time it is seen: a fresh input of every step never is.
+        """
+        index = self._index.get(id(tensor))
+        if index is not None and self.parameters[index].tensor() is tensor:
+            return index
+        seen = self._glimpsed.get(id(tensor))
+        if isinstance(tensor, nn.Parameter) or (seen is not None and seen() is tensor):
+            return self.add_parameter(tensor)
+        if _global_name(tensor):
+            return self.add_parameter(tensor)
+        self._glimpsed[id(tensor)] = weakref.ref(tensor)
+        return None
+
+    def add_optimiser(self, index: int, optimiser: torch.optim.Optimizer) -> None:
+        """Note which parameters an optimiser holds."""
+        for group in optimiser.param_groups:
+            for tensor in group["params"]:
+                self.parameters[self.add_parameter(tensor)].optimiser = index
+        self.changes += 1
+
+    def path_of(self, module: nn.Module | None, root: nn.Module | None) -> tuple[int, str, str]:
+        """Return (root number, path, type) of a module; (-1, "", "") where there is none."""
+        if module is None or root is None:
+            return -1, "", ""
+        self.called.add(id(module))
+        number = self.add_root(root)
+        path = self._roots[number].paths.get(id(module))
+        if path is None:  # made after its root was taken in
+            path = next((_strip(p) for p, m in root.named_modules() if m is module), "?")
+            self._roots[number].paths[id(module)] = path
+            self._roots[number].types[id(module)] = type(module).__name__
+        return number, path, type(module).__name__
+
+    def full_path(self, root: int, path: str) -> str:
+        """Return a path as the record shows it; the root is named only if several train."""
+        prefix = self._prefixes().get(root, "")
+        return f"{prefix}.{path}" if prefix and path else prefix or path
+
+    def modules(self) -> tuple[dict[str, str], ...]:
+        """Return path and type of every module, for ``run.json``."""
+        return tuple(
+            {"path": self.full_path(number, path), "type": root.types[module]}
+            for number, root in enumerate(self._roots)
+            for module, path in root.paths.items()
+        )
+
+    def parameter_infos(self) -> tuple[ParameterInfo, ...]:
+        """Return all parameters with the names and facts known by now."""
+        prefixes = self._prefixes()
+        infos = []
+        for index, known in enumerate(self.parameters):
+            prefix = prefixes.get(known.root, "") if known.root is not None else ""
+            tensor = known.tensor()
+            name = known.name or (_global_name(tensor) if tensor is not None else "")
+            dot = f"{prefix}." if prefix else ""
+            infos.append(
+                ParameterInfo(
+                    name=f"{dot}{name}" if name else f"parameter[{index}]",
+                    shape=known.shape,
+                    dtype=known.dtype,
+                    requires_grad=known.requires_grad,
+                    module=self.full_path(known.root, known.module)
+                    if known.root is not None
+                    else "",
+                    module_type=known.module_type,
+                    optimiser=known.optimiser,
+                    module_called=known.module_id in self.called
+                    if self.traced and known.root is not None
+                    else None,
+                    got_gradient=known.got_gradient,
+                )
+            )
+        return tuple(infos)
+
+    def _prefixes(self) -> dict[int, str]:
+        training = [n for n, root in enumerate(self._roots) if root.trains]
+        prefixes: dict[int, str] = {}
+        taken: dict[str, int] = {}
+        for number, root in enumerate(self._roots):
+            if root.trains and len(training) == 1:
+                continue
+            module = root.module()
+            name = (_global_name(module) if module is not None else "") or root.type
+            taken[name] = taken.get(name, 0) + 1
+            prefixes[number] = name if taken[name] == 1 else f"{name}#{taken[name]}"
+        return prefixes
+
+
+def _strip(path: str) -> str:
+    for wrapper in _WRAPPERS:
+        path = path.replace(wrapper, "")
+    return path.removesuffix("._orig_mod") if path != "_orig_mod" else ""
+
+
+def _global_name(thing: object) -> str:
+    """Return what the script calls a thing at its top level, or ""."""
+    main = sys.modules.get("__main__")
+    names: Iterable[tuple[str, object]] = vars(main).items() if main is not None else ()
+    return next((name for name, value in list(names) if value is thing), "")
