@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.records import ParameterInfo, Site
-from headwater.runs.info import RunInfo
+from headwater.runs.info import RunInfo, plain
 from headwater.runs.reader import Run
 from headwater.runs.schema import SCHEMAS, TableName
 from headwater.runs.writer import RunWriter
@@ -83,20 +83,24 @@ def parameter(name: str, shape: tuple[int, ...] = (4, 4), **more: Any) -> Parame
 def node(number: int, parent: int, **more: Any) -> dict[str, Any]:
     """Make up a row of ``sites.arrow``; its site has the node's number unless told otherwise."""
     defaults = {
+        **dict.fromkeys(SCHEMAS["sites"].names),
+        "step": 0,
+        "backward": 0,
+        "call": 0,
         "site": number,
         "edge_decades": 0.0,
         "junction_decades": 0.0,
         "level": 0.0,
         "elements": 16,
     }
-    return {"node": number, "parent": parent, **defaults, **more}
+    return {**defaults, "node": number, "parent": parent, **more}
 
 
 def _info(info: Row, pulse: Sequence[Row], sites: Sequence[Row], rows: Sequence[Row]) -> RunInfo:
     known = dict(info)
     named = list(known.pop("parameters", ()))
     count = _count(
-        "parameter", [*sites, *rows], [len(row.get("gradient_norms", ())) for row in pulse]
+        "parameter", [*sites, *rows], [len(row.get("gradient_norms") or ()) for row in pulse]
     )
     named += [parameter(f"p{i}") for i in range(len(named), count)]
     placed = list(known.pop("sites", ()))
@@ -121,7 +125,7 @@ def _info(info: Row, pulse: Sequence[Row], sites: Sequence[Row], rows: Sequence[
         "sites": [_plain(entry) for entry in placed],
         "optimisers": [_plain(entry) for entry in optimisers],
     }
-    return RunInfo.from_json({**defaults, **known})
+    return RunInfo.from_json(plain({**defaults, **known}))
 
 
 def _count(column: str, rows: Sequence[Row], others: Sequence[int] = ()) -> int:

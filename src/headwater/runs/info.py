@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any
 
 from headwater.records import KINDS, OptimiserInfo, ParameterInfo, Site
 
@@ -14,7 +14,6 @@ VERSION = 1
 """The version of the record; raised whenever an older reader would misunderstand it."""
 
 Json = Mapping[str, Any]
-Record = TypeVar("Record", Site, ParameterInfo, OptimiserInfo)
 
 
 def _sampling() -> Json:
@@ -101,16 +100,27 @@ _RECORDS: Mapping[str, type[Site] | type[ParameterInfo] | type[OptimiserInfo]] =
 }
 
 
+_NULLABLE: Mapping[str, type] = {
+    "started": str,
+    "ended": str,
+    "exit": dict,
+    "git": dict,
+    "seed": int,
+}
+
+
 def _read(name: str, value: Any, default: Any) -> Any:
+    if name in _NULLABLE:
+        return value if value is None else _expect(name, value, _NULLABLE[name])
     if isinstance(default, tuple):
-        _expect(name, value, list)
+        entries = _expect(name, value, list)
         if name in _RECORDS:
-            return tuple(_record(name, entry) for entry in value)
-        return tuple(value)
+            return tuple(_record(name, entry) for entry in entries)
+        wanted = dict if name == "modules" else str
+        return tuple(_expect(f"an entry of {name}", entry, wanted) for entry in entries)
     if isinstance(default, Mapping):
-        _expect(name, value, dict)
-        return {**default, **value}
-    return value
+        return {**default, **_expect(name, value, dict)}
+    return _expect(name, value, type(default))
 
 
 def _record(name: str, entry: Any) -> Site | ParameterInfo | OptimiserInfo:
@@ -118,17 +128,26 @@ def _record(name: str, entry: Any) -> Site | ParameterInfo | OptimiserInfo:
     _expect(f"an entry of {name}", entry, dict)
     record = _RECORDS[name]
     known = {item.name: entry[item.name] for item in fields(record) if item.name in entry}
-    if name == "parameters":
-        known["shape"] = tuple(known.get("shape", ()))
+    if "shape" in known:
+        known["shape"] = tuple(_expect(f"a shape in {name}", known["shape"], list))
     # A kind that a later writer of this schema adds is one that this reader does not know.
-    if name == "sites" and known.get("kind") not in KINDS:
+    if "kind" in known and known["kind"] not in KINDS:
         known["kind"] = "other"
-    return record(**known)
+    try:
+        return record(**known)
+    except TypeError as error:
+        wanted = [item.name for item in fields(record) if _required(item)]
+        raise TypeError(f"an entry of {name} lacks one of {', '.join(wanted)}") from error
 
 
-def _expect(name: str, value: Any, wanted: type) -> None:
+def _required(item: Field[Any]) -> bool:
+    return item.default is MISSING and item.default_factory is MISSING
+
+
+def _expect(name: str, value: Any, wanted: type) -> Any:
     if not isinstance(value, wanted):
-        raise TypeError(f"{name} is {type(value).__name__}, not {wanted.__name__}")
+        raise TypeError(f"{name} is a {type(value).__name__}, not a {wanted.__name__}")
+    return value
 
 
 def plain(value: Any) -> Any:

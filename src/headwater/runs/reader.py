@@ -7,7 +7,6 @@ import os
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,13 +17,11 @@ from headwater.errors import (
     RunNotFoundError,
     UnreadableRunError,
 )
+from headwater.records import ParameterInfo, Site
 from headwater.runs.info import VERSION, RunInfo
 from headwater.runs.ledger import Ledger
 from headwater.runs.schema import TABLE_NAMES, TableName
 from headwater.runs.tables import read_table
-
-if TYPE_CHECKING:
-    from headwater.records import ParameterInfo, Site
 
 RUNS_FOLDER = "headwater-runs"
 NO_INFO = "run.json is missing: the process was killed before it was written"
@@ -72,15 +69,27 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
 
-    @property
+    @cached_property
     def sites(self) -> tuple[Site, ...]:
-        """The places that the column ``site`` counts."""
-        return self.info.sites
+        """The places that the column ``site`` counts.
 
-    @property
+        A kill can fall between a batch and the ``run.json`` that names its sites; those it did
+        not name are of kind ``other``, so that every index in the tables can be looked up.
+        """
+        missing = _largest(self.site_rows["site"]) + 1 - len(self.info.sites)
+        return self.info.sites + (Site(operation="unknown", kind="other"),) * missing
+
+    @cached_property
     def parameters(self) -> tuple[ParameterInfo, ...]:
-        """The parameters that the column ``parameter`` counts."""
-        return self.info.parameters
+        """The parameters that the column ``parameter`` counts, unnamed ones as in ``sites``."""
+        norms = pc.max(pc.list_value_length(self.pulse["gradient_norms"])).as_py()
+        in_sites = 1 + _largest(self.site_rows["parameter"])
+        in_rows = 1 + _largest(self.parameter_rows["parameter"])
+        count = max(norms or 0, in_sites, in_rows)
+        return self.info.parameters + tuple(
+            ParameterInfo(name=f"parameter {index}", shape=(), dtype="", requires_grad=True)
+            for index in range(len(self.info.parameters), count)
+        )
 
     @property
     def findings_path(self) -> Path:
@@ -112,6 +121,11 @@ class Run:
         """The steps with a ledger, in order."""
         return tuple(sorted(pc.unique(self.site_rows["step"]).drop_null().to_pylist()))
 
+    def backward_passes(self, step: int) -> tuple[int, ...]:
+        """The backward passes of a step that have a ledger, in order."""
+        rows = self.site_rows.filter(pc.equal(self.site_rows["step"], step))
+        return tuple(sorted(pc.unique(rows["backward"]).drop_null().to_pylist()))
+
     def ledger(self, step: int | None = None, backward: int = 0) -> Ledger:
         """Return the account of one backward pass of a step; of the newest sampled step if None.
 
@@ -135,6 +149,11 @@ class Run:
     @cached_property
     def _tables(self) -> dict[TableName, tuple[pa.Table, bool]]:
         return {name: read_table(self.path, name) for name in TABLE_NAMES}
+
+
+def _largest(index: pa.ChunkedArray) -> int:
+    largest: int | None = pc.max(index).as_py()
+    return -1 if largest is None else largest
 
 
 def _locate(place: Path) -> tuple[Path, tuple[Path, ...]]:
@@ -192,11 +211,11 @@ def _read_info(folder: Path) -> RunInfo:
         return RunInfo(observation=missing)
     try:
         data = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableRunError(str(folder), f"run.json is not JSON ({error})") from error
     if not isinstance(data, dict):
         raise UnreadableRunError(
-            str(folder), f"run.json holds {type(data).__name__}, not an object"
+            str(folder), f"run.json holds a {type(data).__name__}, not an object"
         )
     schema = data.get("schema", VERSION)
     if not isinstance(schema, int):

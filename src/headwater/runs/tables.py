@@ -18,19 +18,22 @@ def read_table(folder: Path, name: TableName) -> tuple[pa.Table, bool]:
     know are null.
 
     Raises:
-        OSError: The file is there and cannot be read.
-        UnreadableRunError: A column has another type than the schema's.
+        UnreadableRunError: The file is there and cannot be read, or a column has another type
+            than the schema's.
     """
     path = folder / f"{name}.arrow"
     # Read, not mapped: the writer shortens the file if the disk fills, which would be a bus error.
-    content = path.read_bytes() if path.exists() else b""
+    try:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise UnreadableRunError(str(folder), f"{path.name}: {error.strerror}") from error
     batches, whole = _batches(content)
     wanted = SCHEMAS[name]
     if not batches:
         return wanted.empty_table(), not whole
     try:
         return _conform(pa.Table.from_batches(batches), wanted), not whole
-    except pa.ArrowException as error:
+    except (pa.ArrowException, KeyError, ValueError) as error:
         raise UnreadableRunError(str(folder), f"{path.name}: {error}") from error
 
 
@@ -38,17 +41,15 @@ def _batches(content: bytes) -> tuple[list[pa.RecordBatch], bool]:
     """Return the whole batches, and whether nothing stands after them."""
     batches: list[pa.RecordBatch] = []
     source = pa.BufferReader(content)
-    end = 0
     try:
         with pa.ipc.open_stream(source) as stream:
-            end = source.tell()
             for batch in stream:
                 batch.validate(full=True)
                 batches.append(batch)
-                end = source.tell()
     except (pa.ArrowException, OSError, ValueError):
         return batches, not content
-    return batches, end == len(content)
+    # Bytes that look like the end of a stream stop the reader without an error.
+    return batches, source.tell() == len(content)
 
 
 def _conform(table: pa.Table, wanted: pa.Schema) -> pa.Table:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from headwater.runs.schema import TableName
 
+BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would turn bytes of 10 into two
 RECORD_FILES = ("run.json", "pulse.arrow", "parameters.arrow", "sites.arrow")
 
 
@@ -104,7 +105,7 @@ class RunWriter:
             message = bytes(batch.schema.serialize()) + message
         # Only the first write may create: a folder removed during the run is an error, not a
         # table without a schema.
-        flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT if first else 0)
+        flags = os.O_WRONLY | os.O_APPEND | BINARY | (os.O_CREAT if first else 0)
         end = self._written.get(table, 0)
         file = os.open(self.folder / f"{table}.arrow", flags, 0o666)
         try:
