@@ -14,6 +14,7 @@ from headwater.errors import NotRecordedError
 from headwater.records import Kind, LedgerEntry, ParameterInfo, Site
 
 Row = Mapping[str, Any]
+ROOTS_PARENT = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,18 @@ class Ledger:
     decades; below that nothing is left to lose, so every further step from ``-inf`` to ``-inf``
     counts as 0.0 decades, and so does the whole account if the loss's own gradient is zero. A
     gradient with a NaN or an infinity in it has level ``nan``, and so has every sum it enters.
+
+    Example:
+        >>> loss = {"node": 0, "parent": -1, "site": 0, "level": 0.0, "parameter": None}
+        >>> leaf = {"node": 1, "parent": 0, "site": 1, "level": -0.25, "parameter": 0,
+        ...     "edge_decades": -0.5, "junction_decades": 0.25}
+        >>> sites = Site(operation="mm", kind="weights"), Site(operation="leaf", kind="parameter")
+        >>> weight = ParameterInfo(name="w", shape=(3, 3), dtype="float32", requires_grad=True)
+        >>> ledger = Ledger((loss, leaf), sites, (weight,))
+        >>> [(entry.site.operation, entry.kind, entry.decades) for entry in ledger.entries("w")]
+        [('mm', 'weights', -0.5), ('leaf', 'junction', 0.25)]
+        >>> ledger.decades("w") == ledger.measured("w") == -0.25
+        True
     """
 
     def __init__(
@@ -62,8 +75,9 @@ class Ledger:
         self._sites = sites
         self._nodes = {row["node"]: row for row in self.rows}
         self._leaves: dict[str, Row] = {}
+        rooted = _rooted(self._nodes)
         for row in self.rows:
-            if row["parameter"] is not None and self._path(row):
+            if row["parameter"] is not None and row["node"] in rooted:
                 self._leaves.setdefault(parameters[row["parameter"]].name, row)
 
     @property
@@ -127,15 +141,10 @@ class Ledger:
         return self._leaves[name]
 
     def _path(self, leaf: Row) -> list[Row]:
-        """Return the rows from the root to ``leaf``; none if the walk does not reach a root."""
+        """Return the rows from the root to ``leaf``."""
         path = [leaf]
-        seen = {leaf["node"]}
-        while path[-1]["parent"] != -1:
-            parent = path[-1]["parent"]
-            if parent in seen or parent not in self._nodes:
-                return []
-            seen.add(parent)
-            path.append(self._nodes[parent])
+        while path[-1]["parent"] != ROOTS_PARENT:
+            path.append(self._nodes[path[-1]["parent"]])
         return path[::-1]
 
     def _parts(self, name: str) -> list[tuple[int, Kind, float]]:
@@ -151,6 +160,23 @@ class Ledger:
             if junction != 0.0:
                 parts.append((row["site"], "junction", junction))
         return parts
+
+
+def _rooted(nodes: Mapping[int, Row]) -> set[int]:
+    """Return the nodes whose walk reaches a root.
+
+    A kill can cut off the batch with a node's parent, and a spoilt record can hold a circle.
+    """
+    rooted = {ROOTS_PARENT}
+    for start in nodes:
+        node = start
+        walked: set[int] = set()
+        while node in nodes and node not in rooted and node not in walked:
+            walked.add(node)
+            node = nodes[node]["parent"]
+        if node in rooted:
+            rooted |= walked
+    return rooted
 
 
 def _summary(index: int, site: Site, rows: list[Row]) -> SiteSummary:
