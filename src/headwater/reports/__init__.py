@@ -1,0 +1,1 @@
+"""How a run is shown: records to plain data (``view``), plain data to text (``screen``)."""

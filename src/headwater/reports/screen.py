@@ -1,0 +1,225 @@
+"""The report as lines of styled text; nothing here measures or judges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from headwater.records import Cause, Finding, Severity, Verdict, Where
+from headwater.reports.annotate import short_path
+from headwater.reports.cells import clean, fit, pad
+from headwater.reports.columns import Columns, columns, source_text
+from headwater.reports.numbers import share
+from headwater.reports.tables import parameter_lines
+from headwater.reports.view import Flow, Head, Line, Report, Row, Source
+
+MARKS: dict[Severity, str] = {"error": "✗", "warning": "!", "info": "i"}
+STYLES: dict[Severity, str] = {"error": "bold red", "warning": "bold yellow", "info": "cyan"}
+
+MOST_PLACES = 3
+"""Places named for one finding; the annotated source marks them all."""
+
+_wrapper = Console(width=80, color_system=None)  # Text.wrap wants one; nothing is printed on it
+
+
+def report_lines(
+    report: Report, width: int, directory: str = "", parameters: bool = False
+) -> Iterator[Text]:
+    """Return the head, the findings, the annotated source and the notes."""
+    yield from head_lines(report.head, width)
+    yield Text()
+    yield from verdict_lines(report.verdicts, width, directory)
+    for flow in report.flows:
+        yield Text()
+        yield from flow_lines(flow, width)
+    if not report.flows:
+        yield Text()
+        yield from paragraph(_nothing(report.head), width)
+    if parameters and report.parameters:
+        yield Text()
+        yield from parameter_lines(report.parameters, width)
+    if report.notes:
+        yield Text()
+        yield Text("notes", style="bold")
+        for note in report.notes:
+            yield from paragraph(f"· {note}", width, indent=2, hang=4)
+
+
+def head_lines(head: Head, width: int) -> Iterator[Text]:
+    """Return what ran, how it went, and what is missing from the record."""
+    yield Text(fit(clean(head.command), width), style="bold")
+    samples = "1 sample" if head.samples == 1 else f"{head.samples} samples"
+    steps = "1 step" if head.steps == 1 else f"{head.steps:,} steps"
+    overhead = "" if head.overhead is None else f"overhead {head.overhead:.1%}"
+    facts = [head.ending, steps, samples, overhead, ", ".join(head.device), _when(head.started)]
+    style = "" if head.state == "finished" else "yellow"
+    yield from paragraph(" · ".join(fact for fact in facts if fact), width, style=style)
+    for alert in head.alerts:
+        yield from paragraph(f"! {alert}", width, hang=2, style="yellow")
+
+
+def _when(started: str | None) -> str:
+    try:
+        return f"{datetime.fromisoformat(started or ''):%Y-%m-%d %H:%M}"
+    except ValueError:
+        return ""
+
+
+def _nothing(head: Head) -> str:
+    if head.steps == 0:
+        return (
+            "No backward pass was seen, so there is nothing to annotate. Headwater observes "
+            "torch's loss.backward(); a script that ends before the first one leaves nothing."
+        )
+    return (
+        f"No step of {head.steps:,} was sampled, so there is no ledger to annotate the source "
+        "with. `headwater run --every 1` samples every step."
+    )
+
+
+def verdict_lines(verdicts: Iterable[Verdict], width: int, directory: str = "") -> Iterator[Text]:
+    """Return the findings, worst first as they come, then what is healthy and what cannot be said.
+
+    Example:
+        >>> healthy = Verdict(code="HW101", symptom="vanishing-gradient", answer="healthy")
+        >>> print(*verdict_lines([healthy], 80), sep="\\n")
+        healthy: nothing found
+          healthy     HW101 vanishing-gradient
+    """
+    verdicts = list(verdicts)
+    if not verdicts:
+        yield Text("not judged", style="dim")
+        return
+    wrong = [verdict for verdict in verdicts if verdict.answer == "wrong"]
+    for verdict in wrong:
+        for finding in verdict.findings:
+            yield from finding_lines(finding, width, directory)
+            yield Text()
+    healthy = [f"{v.code} {v.symptom}" for v in verdicts if v.answer == "healthy"]
+    if not wrong:
+        sure = "healthy: nothing found" if healthy else "nothing found, and little could be judged"
+        yield Text(sure, style="bold green" if healthy else "bold")
+    if healthy:
+        yield from _labelled("healthy", ", ".join(healthy), width, style="green")
+    for verdict in verdicts:
+        if verdict.answer == "cannot say":
+            said = f"{verdict.code} {verdict.symptom}: {verdict.reason or 'no reason given'}"
+            yield from _labelled("cannot say", said, width, style="dim")
+
+
+def finding_lines(finding: Finding, width: int, directory: str = "") -> Iterator[Text]:
+    """Return one finding: what, since when, where, why, and what to try."""
+    style = STYLES[finding.severity]
+    title = Text.assemble(
+        (f"{MARKS[finding.severity]} {finding.code} {finding.symptom}", style),
+        (f"  {finding.severity}, since step {finding.first_step}, ", "dim"),
+        (f"confidence {finding.confidence:.0%}", "dim"),
+    )
+    title.truncate(width, overflow="ellipsis")
+    yield title
+    yield from paragraph(finding.message, width, indent=2)
+    places = list(dict.fromkeys(_place(where, directory) for where in finding.where))
+    for label, place in zip(["where", "", ""], places[:MOST_PLACES], strict=False):
+        yield _label(label, Text(fit(place, width - 9, keep="end")))
+    if len(places) > MOST_PLACES:
+        yield _label("", Text(f"and {len(places) - MOST_PLACES} more, marked below", style="dim"))
+    for label, cause in zip(["why", *[""] * len(finding.causes)], finding.causes, strict=False):
+        yield from _labelled(label, _why(cause), width)
+    if finding.remedies:
+        yield from _labelled("try", ", ".join(finding.remedies), width)
+
+
+def _place(where: Where, directory: str) -> str:
+    line = f":{where.line}" if where.line else ""
+    file = short_path(where.file, directory) + line if where.file else ""
+    return clean("  ".join(part for part in (file, where.parameter or where.module) if part))
+
+
+def _why(cause: Cause) -> str:
+    evidence = f": {cause.evidence}" if cause.evidence else ""
+    return f"{share(cause.share)} {cause.cause}{evidence}"
+
+
+def _label(label: str, text: Text) -> Text:
+    return Text.assemble("  ", (pad(label, 7), "dim"), text)
+
+
+def _labelled(label: str, text: str, width: int, style: str = "") -> Iterator[Text]:
+    room = 12 if len(label) > 6 else 7
+    for index, line in enumerate(wrapped(text, width - room - 2)):
+        yield Text.assemble("  ", (pad(label if index == 0 else "", room), style or "dim"), line)
+
+
+def flow_lines(flow: Flow, width: int) -> Iterator[Text]:
+    """Return the annotated source of one backward pass."""
+    table = columns(flow, width)
+    alike = f"; {flow.alike} such passes were recorded" if flow.alike > 1 else ""
+    which = f" backward pass {flow.backward}" if flow.backward else ""
+    yield Text(fit(f"step {flow.step}{which}: {clean(flow.title)}", width), style="bold")
+    said = f"{flow.nodes:,} operations{alike}. Bars: norm of the gradient in decades of the "
+    said += "loss's own; it flows up, from the loss to the input."
+    yield from paragraph(said, width, style="dim")
+    for source in flow.sources:
+        yield Text()
+        yield Text(fit(clean(source.shown_as), width, keep="end"), style="bold underline")
+        yield Text(table.heading(), style="dim")
+        yield from _source_lines(source, table)
+
+
+def _source_lines(source: Source, table: Columns) -> Iterator[Text]:
+    before = 0
+    for line in source.lines:
+        if before and line.number > before + 1:
+            yield Text(pad("⋮", table.number + 1, align="right"), style="dim")
+        yield _line(line, table)
+        if _needs_rows(line):
+            for index, row in enumerate(line.rows):
+                yield _row(row, table, last=index == len(line.rows) - 1)
+        before = line.number
+
+
+def _needs_rows(line: Line) -> bool:
+    """Two operations fit on the line itself; more, or a library's, get a row each."""
+    return len(line.rows) > 2 or any(row.file for row in line.rows)
+
+
+def _line(line: Line, table: Columns) -> Text:
+    mark = MARKS[line.severity] if line.severity else ""
+    number = str(line.number) if line.number else "?"
+    style = "" if line.measure else "dim"
+    source = source_text(line.text, table.source, style=style)
+    codes = " ".join(line.codes)
+    if codes and cell_len(source.plain) + len(codes) + 2 <= table.source:
+        source.append(f"  {codes}", STYLES[line.severity or "info"])
+    return table.line(number, line.measure, source, mark)
+
+
+def _row(row: Row, table: Columns, *, last: bool) -> Text:
+    name = " ".join(part for part in (row.module, row.operation) if part) or "(network)"
+    where = f"  {row.file.rpartition('/')[2]}:{row.line}" if row.file else ""
+    room = table.source - 4
+    if cell_len(name) + cell_len(where) > room:
+        where = ""
+    text = Text("  └ " if last else "  ├ ", style="dim")
+    text.append(fit(clean(name), room, keep="end"), "cyan" if row.module else "")
+    text.append(where, "dim")
+    return table.line("", row.measure, text)
+
+
+def paragraph(
+    text: str, width: int, *, indent: int = 0, hang: int | None = None, style: str = ""
+) -> Iterator[Text]:
+    """Wrap text to ``width`` cells; ``hang`` is the indentation of all lines but the first."""
+    for index, line in enumerate(wrapped(text, width - max(indent, hang or 0))):
+        start = indent if index == 0 or hang is None else hang
+        yield Text(" " * start + line, style=style)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Break text into lines of at most ``width`` cells; wide characters count two."""
+    lines = Text(clean(text)).wrap(_wrapper, max(width, 8))
+    return [line.plain.rstrip() for line in lines]

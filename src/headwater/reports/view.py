@@ -1,0 +1,143 @@
+"""What is shown of a run, as plain data; the terminal and ``--json`` both come from it.
+
+Levels and gains are decades: ``log10`` of a Frobenius norm, levels relative to the loss (the root
+of the backward pass stands at 0). ``-inf`` is exactly zero, ``nan`` not finite, None not measured.
+``docs/show-json.md`` describes each field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from headwater.records import Kind, Severity, Verdict
+from headwater.runs.info import plain
+
+FORMAT = 1
+"""Version of what ``headwater show --json`` prints."""
+
+State = Literal["finished", "failed", "running", "killed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What ran and how it ended; ``overhead`` is the observer's share of the script's own time."""
+
+    run: str
+    command: str
+    started: str | None
+    state: State
+    ending: str
+    device: tuple[str, ...]
+    steps: int
+    samples: int
+    overhead: float | None
+    elapsed_s: float | None
+    alerts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What the gradient meets at one place: a line, or one operation of one module on it.
+
+    ``gain`` is the operation's own for one call, ``junction`` what other branches that meet here
+    add, ``total`` both together over all calls along the path from the loss that changes most
+    here. ``level_in`` is the level before the first of these calls, ``level_out`` after the last.
+    """
+
+    kinds: tuple[Kind, ...]
+    operations: int
+    calls: int
+    gain: float | None
+    junction: float
+    total: float | None
+    level_in: float | None
+    level_out: float | None
+    dead: float | None = None
+    saturated: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One operation of one module on a line; ``file`` and ``line`` are set in library code."""
+
+    module: str
+    operation: str
+    measure: Measure
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line of the user's source; without ``measure`` it is there for context only."""
+
+    number: int
+    text: str | None
+    measure: Measure | None = None
+    rows: tuple[Row, ...] = ()
+    codes: tuple[str, ...] = ()
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The annotated lines of one file, in its order; a jump in the numbers is a gap."""
+
+    file: str
+    shown_as: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """One backward pass, from the loss to the inputs.
+
+    ``low`` and ``high`` are the ends of the bars; ``alike`` how many recorded passes have the
+    same loss and the same optimiser.
+    """
+
+    title: str
+    step: int
+    backward: int
+    alike: int
+    nodes: int
+    low: float
+    high: float
+    deepest: float | None
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterRow:
+    """One parameter, or ``count`` alike ones folded into a pattern such as ``blocks.*.fc.weight``.
+
+    Of folded ones the figures are those of the parameter with the smallest update.
+    """
+
+    name: str
+    count: int
+    shape: tuple[int, ...]
+    step: int | None
+    gradient_norm: float | None
+    relative_update: float | None
+    lost_share: float | None
+    nonfinite_share: float | None
+    remark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that ``headwater show`` says about a run."""
+
+    head: Head
+    verdicts: tuple[Verdict, ...] = ()
+    flows: tuple[Flow, ...] = ()
+    parameters: tuple[ParameterRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    format: int = field(default=FORMAT)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; numbers that JSON lacks become ``"nan"``, ``"inf"`` and ``"-inf"``."""
+        data: dict[str, Any] = plain(asdict(self))
+        return data
