@@ -1,0 +1,283 @@
+"""HW102: the gradient grows without bound, over the layers or over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from headwater.records import Cause, Finding, Severity, Verdict, Where
+from headwater.rules.answers import cannot_say, healthy, wrong
+from headwater.rules.facts import Facts
+from headwater.rules.passes import MANY_CALLS, Bools, Floats, Flow, Pass
+from headwater.rules.signal import Part, account, causes, mostly, parameter_growths
+from headwater.rules.wording import place, unique, where
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplodingLimits:
+    """Where growth becomes a fault."""
+
+    # Three decades from the loss to a layer: critical networks stay within one, and ten layers
+    # of doubled weights gain three.
+    grown_decades: float = 3.0
+    # A step that changes a layer by more than its own size forgets what it had learnt.
+    relative_update: float = 1.0
+    # Where the loss falls all the same, one such step (a first one, say) did no harm.
+    often: float = 0.25
+    # A hundredfold over the median of the hundred steps before: batch noise and rare hard batches
+    # stay within a factor of ten, and clipping at a running quantile is within two.
+    jump: float = 100.0
+    history: int = 100
+    least_history: int = 3
+    # The loss must jump too: ten times its own recent level within the next steps.
+    loss_jump: float = 10.0
+    loss_steps: int = 10
+    # Clipping tames it where the clipped norm is a tenth of the raw one or less.
+    tamed: float = 0.1
+    # The gradient of a mean over the batch and of a well-scaled loss is about one an example.
+    error_per_example: float = 10.0
+
+
+LIMITS = ExplodingLimits()
+
+_REMEDIES: dict[str, tuple[str, ...]] = {
+    "weight-scale-too-large": (
+        "he-init",
+        "xavier-init",
+        "gradient-clipping",
+        "batch-normalisation",
+    ),
+    "recurrent-expansion": ("gradient-clipping", "orthogonal-init", "lower-learning-rate"),
+    "unscaled-targets": ("standardise-targets", "gradient-clipping", "lower-learning-rate"),
+    "normalisation-depth": ("gradient-clipping", "residual-connections"),
+    "learning-rate-too-high": ("lower-learning-rate", "gradient-clipping"),
+}
+
+
+class HW102:
+    """Exploding gradient.
+
+    What it sees:
+        Growth of three decades or more from the weakest layer nearer to the loss to a layer
+        further away, in most samples and in the newest, while a layer's step is larger than the
+        layer itself or the loss does not fall; or a gradient norm that jumps to a hundred times
+        its own running median together with the loss, or until it is not finite. A spike from
+        which the loss recovers is none, and growth that clipping tames is told as information.
+
+    Why it hurts:
+        One step along a gradient far larger than usual throws the weights away, often to where
+        nothing is finite.
+
+    Example:
+        Regression on raw targets (standard deviation 153) by SGD at rate 0.01: the gradient norm
+        is 430 at the first step and infinite at the tenth. Standardised targets start at 7.
+
+    References:
+        Pascanu et al. (2013), On the difficulty of training recurrent neural networks,
+        arXiv:1211.5063. Philipp et al. (2018), The exploding gradient problem demystified,
+        arXiv:1712.05577.
+    """
+
+    symptom: ClassVar[str] = "exploding-gradient"
+
+    def judge(self, facts: Facts) -> Verdict:
+        """Look for growth along the path, then for jumps in time."""
+        enough_steps = facts.steps > LIMITS.least_history
+        if not facts.flowing and not enough_steps:
+            return cannot_say(self, f"{facts.steps} steps recorded, too few to see anything grow")
+        findings = [
+            found for flow in facts.flowing if (found := _along_the_path(facts, flow)) is not None
+        ]
+        if not findings and enough_steps:
+            found = _in_time(facts)
+            findings = [found] if found else []
+        if findings:
+            return wrong(self, findings)
+        return healthy(self, "the gradient keeps its size, over the layers and over time")
+
+
+def _along_the_path(facts: Facts, flow: Flow) -> Finding | None:
+    growth = np.array([parameter_growths(facts, one) for one in flow.passes])
+    grown = mostly(growth >= LIMITS.grown_decades)
+    tamed = _tamed(facts, flow)
+    suffers = facts.trend.stalled or facts.trend.state == "rose" or _leaps(facts, flow)
+    if not grown.any() or not (tamed or suffers):
+        return None
+    one = flow.newest
+    worst = int(np.nanargmax(np.where(grown, growth[-1], -np.inf)))
+    owners = one.nearest(one.layers & (one.kind == "weights"))
+    leaves = [leaf for leaf in one.leaves if grown[one.parameter[leaf]]]
+    owner = int(owners[next(leaf for leaf in leaves if one.parameter[leaf] == worst)])
+    places = [
+        where(facts.sites[one.site[owners[leaf]]], facts.parameters[one.parameter[leaf]].name)
+        for leaf in leaves
+    ]
+    why = causes(account(one, owner, sign=1), 1, partial(_cause, one))
+    decades = float(growth[-1, worst])
+    severity: Severity = "info" if tamed else ("error" if _leaps(facts, flow) else "warning")
+    at = place(where(facts.sites[one.site[owner]]))
+    after = (
+        "Clipping holds the steps down and the loss falls; smaller weights would do without it."
+        if tamed
+        else "Draw smaller weights (He or Xavier initialisation), or clip the gradient's norm."
+    )
+    return Finding(
+        code="HW102",
+        symptom=HW102.symptom,
+        severity=severity,
+        confidence=0.9 if severity == "error" else 0.6,
+        first_step=flow.passes[int(np.argmax(growth[:, worst] >= LIMITS.grown_decades))].step,
+        step=one.step,
+        where=unique(places),
+        message=f"The gradient grows by {decades:.1f} decades on its way to {at}. {after}",
+        causes=why,
+        evidence={
+            "grown_decades": decades,
+            "grown_decades_limit": LIMITS.grown_decades,
+            "largest_relative_update": _largest_update(facts, flow),
+            "relative_update_limit": LIMITS.relative_update,
+        },
+        remedies=_REMEDIES[why[0].cause if why else "learning-rate-too-high"],
+    )
+
+
+def _fell(facts: Facts) -> bool:
+    return facts.trend.state == "fell"
+
+
+def _updates(facts: Facts, flow: Flow) -> Floats:
+    rows = [facts.movement.row(one.step) for one in flow.passes]
+    known = facts.movement.relative_update[[row for row in rows if row is not None]]
+    return np.where(facts.matrices & np.isfinite(known), known, 0.0)
+
+
+def _largest_update(facts: Facts, flow: Flow) -> float:
+    return float(_updates(facts, flow).max(initial=0.0))
+
+
+def _leaps(facts: Facts, flow: Flow) -> bool:
+    """Say whether steps are larger than the weights; where the loss falls all the same, often."""
+    leaps = _updates(facts, flow).max(axis=1, initial=0.0) > LIMITS.relative_update
+    return bool(leaps.mean() >= LIMITS.often if _fell(facts) else leaps.any())
+
+
+def _tamed(facts: Facts, flow: Flow) -> bool:
+    """Say whether clipping cuts the gradient to a tenth in most samples, and the loss falls."""
+    rows = [facts.movement.row(one.step) for one in flow.passes]
+    known = [row for row in rows if row is not None]
+    raw = np.sqrt(np.nansum(facts.movement.unscaled_norm[known] ** 2, axis=1))
+    clipped = np.sqrt(np.nansum(facts.movement.clipped_norm[known] ** 2, axis=1))
+    cut: Bools = (raw > 0) & (clipped <= LIMITS.tamed * raw)
+    return bool(len(cut) and cut.mean() >= 0.5 and _fell(facts))
+
+
+def _cause(one: Pass, part: Part) -> str:
+    if part.kind == "weights":
+        many = one.calls[part.row] >= MANY_CALLS
+        return "recurrent-expansion" if many else "weight-scale-too-large"
+    return "normalisation-depth" if part.kind == "normalisation" else ""
+
+
+def _in_time(facts: Facts) -> Finding | None:
+    """Judge the whole gradient's norm against its own past, and the loss with it."""
+    if facts.adversarial:
+        return None
+    at = _first_jump(facts)
+    if at is None:
+        return None
+    pulse = facts.pulse
+    before = _median_before(pulse.total_norm, at)
+    norm, step = float(pulse.total_norm[at]), int(pulse.step[at])
+    why = _causes_in_time(facts)
+    size = f"{norm:.1e}" if np.isfinite(norm) else "not finite"
+    what = {
+        "unscaled-targets": "The outputs' errors are large from the start: standardise the "
+        "targets, or clip the gradient's norm.",
+        "learning-rate-too-high": "Lower the learning rate, or clip the gradient's norm.",
+    }[why[0].cause]
+    return Finding(
+        code="HW102",
+        symptom=HW102.symptom,
+        severity="error",
+        confidence=0.9,
+        first_step=step,
+        step=facts.last_step,
+        where=_loss_places(facts),
+        message=f"The gradient's norm jumps from {before:.2g} to {size} at step {step}, and the "
+        f"loss with it. {what}",
+        causes=why,
+        evidence={
+            "norm": norm,
+            "running_median": before,
+            "jump_limit": LIMITS.jump,
+            "loss_jump_limit": LIMITS.loss_jump,
+        },
+        remedies=_REMEDIES[why[0].cause],
+    )
+
+
+def _first_jump(facts: Facts) -> int | None:
+    """Return the row of the first jump from which the loss does not come back."""
+    pulse = facts.pulse
+    norms = np.where(pulse.skipped, np.nan, pulse.total_norm)
+    past: list[float] = []
+    for row, norm in enumerate(norms.tolist()):
+        usual = float(np.median(past[-LIMITS.history :])) if past else np.nan
+        jumps = len(past) >= LIMITS.least_history and norm > LIMITS.jump * usual > 0
+        if jumps and _loss_is_lost(pulse.loss, row):
+            return row
+        if np.isfinite(norm):
+            past.append(norm)
+    return None
+
+
+def _median_before(norms: Floats, row: int) -> float:
+    past = norms[max(0, row - LIMITS.history) : row]
+    return float(np.median(past[np.isfinite(past)]))
+
+
+def _loss_is_lost(loss: Floats, row: int) -> bool:
+    """Say whether the loss jumps within the next steps and is still high at the end."""
+    past = loss[max(0, row - LIMITS.history) : row]
+    past = past[np.isfinite(past)]
+    if not len(past):
+        return False
+    limit = LIMITS.loss_jump * float(np.median(np.abs(past)))
+    near = loss[row : row + LIMITS.loss_steps]
+    end = loss[max(row, len(loss) - LIMITS.loss_steps) :]
+
+    def lost(values: Floats) -> Bools:
+        return ~np.isfinite(values) | (np.abs(values) > limit)
+
+    return bool(lost(near).any() and lost(end).mean() > 0.5)
+
+
+def _causes_in_time(facts: Facts) -> tuple[Cause, ...]:
+    error = _error_per_example(facts)
+    if error >= LIMITS.error_per_example:
+        evidence = f"{error:.3g} per example at the output in the first sample, about 1 is usual"
+        return (Cause(cause="unscaled-targets", share=1.0, evidence=evidence),)
+    evidence = "the gradient was of ordinary size before"
+    return (Cause(cause="learning-rate-too-high", share=0.7, evidence=evidence),)
+
+
+def _error_per_example(facts: Facts) -> float:
+    """Return the output gradient's root mean square times its entries, in the first sample.
+
+    For a loss that is a mean over entries this is what one entry contributes: twice its error for
+    the squared one, at most 1 for the cross entropies.
+    """
+    sizes = [0.0]
+    for flow in facts.flows:
+        one = flow.passes[0]
+        outputs = np.flatnonzero((one.kind == "weights") & (one.weights_above == 0))
+        for row in outputs[np.isfinite(one.rms[outputs])]:
+            sizes.append(float(10 ** one.rms[row] * one.columns["elements"][row]))
+    return max(sizes)
+
+
+def _loss_places(facts: Facts) -> tuple[Where, ...]:
+    return unique([where(facts.sites[flow.root_site]) for flow in facts.flows])

@@ -1,0 +1,266 @@
+"""HW201 diverging loss and HW202 stalled loss: judged from the loss of every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from headwater.records import Cause, Finding, Verdict, Where
+from headwater.rules.answers import cannot_say, healthy, wrong
+from headwater.rules.facts import Facts
+from headwater.rules.signal import mostly, starvation
+from headwater.rules.trend import LIMITS as TREND
+from headwater.rules.units import (
+    bounded_layers,
+    dead_layers,
+    rectified_layers,
+    saturated_layers,
+    too_many_dead,
+)
+from headwater.rules.wording import percent, place, unique, where
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossLimits:
+    """When a loss that breaks, or stands still, is a fault of its own."""
+
+    # Grown tenfold before it stopped being finite: it ran away. From an ordinary level to NaN in
+    # one step is an operation's fault, and HW301's.
+    runaway: float = 10.0
+    # Without another symptom to explain it a flat loss needs longer: healthy two-circles networks
+    # stand on a plateau for up to 320 steps and were all falling by 500.
+    steps_alone: int = 500
+    # A layer that changes by less than a millionth a step needs a million steps.
+    slow_update: float = 1e-6
+    lost_decades: float = 3.0
+    pace: float = 1e-2
+
+
+LIMITS = LossLimits()
+
+
+class HW201:
+    """Diverging loss.
+
+    What it sees:
+        A loss whose last tenth lies at twice its start or more, and above it by six times its own
+        noise; or one that grew tenfold and then stopped being finite.
+
+    Why it hurts:
+        Each step makes the network worse; what it had learnt before is gone.
+
+    Example:
+        Gradient descent on a curvature larger than two over the learning rate multiplies the error
+        at every step.
+
+    References:
+        LeCun et al. (1998), Efficient BackProp, section 4.6, for the largest stable rate.
+    """
+
+    symptom: ClassVar[str] = "diverging-loss"
+
+    def judge(self, facts: Facts) -> Verdict:
+        """Look at how the loss ends."""
+        if facts.adversarial:
+            return cannot_say(self, facts.trend.reason)
+        losses = facts.pulse.loss[facts.pulse.has_loss]
+        broken = _runaway(losses)
+        if broken is not None:
+            return wrong(self, [self._finding(facts, losses, broken)])
+        if facts.trend.state == "unknown":
+            return cannot_say(self, facts.trend.reason)
+        if facts.trend.state == "rose":
+            return wrong(self, [self._finding(facts, losses, None)])
+        return healthy(self, "the loss does not run away")
+
+    def _finding(self, facts: Facts, losses: np.typing.NDArray[np.float64],
+                 broken: int | None) -> Finding:  # fmt: skip
+        steps = facts.pulse.step[facts.pulse.has_loss]
+        usable = losses[np.isfinite(losses)]
+        start = float(np.median(usable[:5]))
+        end = float(np.abs(usable[-5:]).max()) if broken is not None else facts.trend.last
+        first = int(steps[broken]) if broken is not None else _first_over(losses, steps, start)
+        how = f"and is not finite from step {first} on" if broken is not None else "and stays there"
+        return Finding(
+            code="HW201",
+            symptom=self.symptom,
+            severity="error",
+            confidence=0.95 if broken is not None else 0.85,
+            first_step=first,
+            step=facts.last_step,
+            where=_roots(facts),
+            message=f"The loss grows from {start:.2g} to {end:.2g} {how}. Lower the learning rate "
+            "tenfold, or clip the gradient's norm.",
+            causes=(
+                Cause(
+                    cause="learning-rate-too-high",
+                    share=0.7,
+                    evidence=f"loss multiplied by {abs(end / start) if start else np.inf:.2g}",
+                ),
+            ),
+            evidence={
+                "start": start,
+                "end": end,
+                "rise_limit": LIMITS.runaway if broken is not None else TREND.rise,
+                "noise": facts.trend.noise,
+            },
+            remedies=("lower-learning-rate", "gradient-clipping", "standardise-targets"),
+        )
+
+
+class HW202:
+    """Stalled loss.
+
+    What it sees:
+        A loss that neither fell from its start nor from its first tenth, against its own noise, or
+        one that dropped to chance level at once and stayed there (the logarithm of the number of
+        classes, where the loss function tells it). A slow fall is health; so is a flat end after a
+        fall, and a flat loss far below chance, which is a network trained before. Without another
+        symptom 500 steps are asked for.
+
+    Why it hurts:
+        Nothing is being learnt, and waiting does not help as long as the cause stands.
+
+    Example:
+        Two circles, five tanh layers with U[0, 1] weights: the loss falls from 1.15 to 0.693, which
+        is ln 2, within 50 steps, and is at 0.686 after 8,000.
+
+    References:
+        Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
+        networks, section 3.
+    """
+
+    symptom: ClassVar[str] = "stalled-loss"
+
+    def judge(self, facts: Facts) -> Verdict:
+        """Look at whether the loss moved, and what else is wrong if it did not."""
+        trend = facts.trend
+        if trend.state == "unknown":
+            return cannot_say(self, trend.reason)
+        if trend.state == "unsteady":
+            return cannot_say(self, "the loss fell and came back")
+        if trend.state == "flat" and not trend.stalled:
+            return healthy(self, "the loss is flat, far below chance level: trained before")
+        if trend.state != "flat":
+            return healthy(self, f"the loss {trend.state}")
+        causes = _causes_of_stall(facts)
+        if not causes and trend.steps < LIMITS.steps_alone:
+            return cannot_say(
+                self,
+                f"the loss is flat over {trend.steps} steps and nothing else is wrong; "
+                f"{LIMITS.steps_alone} are needed",
+            )
+        return wrong(self, [self._finding(facts, causes)])
+
+    def _finding(self, facts: Facts, causes: tuple[Cause, ...]) -> Finding:
+        trend = facts.trend
+        level = (
+            f"stands at {trend.last:.3g}, which is chance level ({trend.chance:.3g})"
+            if trend.at_chance
+            else f"stands at {trend.last:.3g} since it started at {trend.start:.3g}"
+        )
+        why = (
+            f"Treat the {causes[0].cause.replace('-', ' ')} first ({causes[0].evidence})."
+            if causes
+            else "Check that labels match inputs, and try a tenfold larger learning rate."
+        )
+        evidence: dict[str, float | str] = {
+            "start": trend.start,
+            "last": trend.last,
+            "noise": trend.noise,
+            "steps": trend.steps,
+            "fall": trend.fall,
+            "fall_limit": TREND.late_fall if trend.at_chance else TREND.least_fall,
+        }
+        if trend.at_chance:
+            evidence["chance"] = trend.chance
+        return Finding(
+            code="HW202",
+            symptom=self.symptom,
+            severity="error" if causes else "warning",
+            confidence=(0.9 if trend.at_chance else 0.8) if causes else 0.5,
+            first_step=int(facts.pulse.step[0]),
+            step=facts.last_step,
+            where=_roots(facts),
+            message=f"After {trend.steps} steps the loss {level}. {why}",
+            causes=causes,
+            evidence=evidence,
+            remedies=_remedies(causes),
+        )
+
+
+def _runaway(losses: np.typing.NDArray[np.float64]) -> int | None:
+    """Return where a loss that had grown tenfold stopped being finite for good."""
+    finite = np.isfinite(losses)
+    if not finite.any() or finite[-1]:
+        return None
+    last = int(np.flatnonzero(finite)[-1])
+    grown = np.abs(losses[: last + 1][finite[: last + 1]])
+    start = float(np.median(grown[:3])) if len(grown) > 5 else float(grown[0])
+    return last + 1 if grown[-3:].max() >= LIMITS.runaway * start else None
+
+
+def _first_over(losses: np.typing.NDArray[np.float64], steps: np.typing.NDArray[np.int64],
+                start: float) -> int:  # fmt: skip
+    """Return the first step after which the loss stays over twice its start."""
+    below = np.flatnonzero(np.abs(losses) <= TREND.rise * abs(start))
+    return int(steps[min(int(below[-1]) + 1, len(steps) - 1)]) if len(below) else int(steps[0])
+
+
+def _causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
+    causes = []
+    saturated = saturated_layers(facts, bounded_layers(facts))
+    if saturated:
+        worst = saturated[0]
+        evidence = (
+            f"{percent(float(worst.saturated[-1]))} saturated at "
+            f"{place(where(facts.sites[worst.site]))}"
+        )
+        causes.append(Cause(cause="saturation", share=0.8, evidence=evidence))
+    rectified = rectified_layers(facts)
+    dead = dead_layers(rectified)
+    if dead or too_many_dead(facts, rectified):
+        worst = (dead or rectified)[0]
+        evidence = f"dead units at {place(where(facts.sites[worst.site]))}"
+        causes.append(Cause(cause="dead-units", share=0.8, evidence=evidence))
+    for flow in facts.flowing:
+        starved = starvation(facts, flow, decades=LIMITS.lost_decades, pace=LIMITS.pace)
+        if starved.signal.any():
+            number = int(starved.signal.sum())
+            evidence = f"{number} weight matrices get under a thousandth of the signal"
+            causes.append(Cause(cause="vanishing-gradient", share=0.8, evidence=evidence))
+            break
+    if not causes:
+        causes += _slow(facts)
+    return tuple(causes)
+
+
+def _slow(facts: Facts) -> list[Cause]:
+    """Blame the learning rate where every matrix that trains hardly moves."""
+    updates = facts.movement.relative_update[:, facts.matrices]
+    known = np.isfinite(updates).any(axis=0)
+    if not known.any() or not len(updates):
+        return []
+    largest = np.nan_to_num(updates[:, known]).max(axis=1, keepdims=True)
+    if not mostly(largest < LIMITS.slow_update)[0]:
+        return []
+    evidence = f"no layer changes by more than {float(largest[-1, 0]):.0e} of itself a step"
+    return [Cause(cause="learning-rate-too-low", share=0.9, evidence=evidence)]
+
+
+def _remedies(causes: tuple[Cause, ...]) -> tuple[str, ...]:
+    table: dict[str, tuple[str, ...]] = {
+        "saturation": ("xavier-init", "batch-normalisation", "adam"),
+        "dead-units": ("he-init", "batch-normalisation", "leaky-relu"),
+        "vanishing-gradient": ("he-init", "batch-normalisation", "adam"),
+        "learning-rate-too-low": ("higher-learning-rate", "adam"),
+    }
+    if not causes:
+        return ("higher-learning-rate", "adam")
+    return tuple(dict.fromkeys(name for cause in causes for name in table[cause.cause]))
+
+
+def _roots(facts: Facts) -> tuple[Where, ...]:
+    return unique([where(facts.sites[flow.root_site]) for flow in facts.flows])

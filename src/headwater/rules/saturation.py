@@ -1,0 +1,301 @@
+"""HW103 dead units and HW104 saturated units: activations that pass nothing on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from headwater.records import Cause, Finding, Verdict
+from headwater.rules.answers import cannot_say, healthy, too_few_samples, wrong
+from headwater.rules.facts import Facts
+from headwater.rules.units import LIMITS as UNITS
+from headwater.rules.units import (
+    Layer,
+    bounded_layers,
+    dead_layers,
+    feeding,
+    pooled_dead,
+    rectified_layers,
+    saturated_layers,
+    too_many_dead,
+    wilson_low,
+)
+from headwater.rules.wording import count, percent, place, unique, where
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaturationLimits:
+    """What tells one cause of dead or saturated units from another."""
+
+    # Died or saturated in training, if less than half of it was so in the first sample.
+    from_the_start: float = 0.5
+    # Torch draws biases within 1/sqrt(fan-in) and most recipes set them to zero.
+    large_bias: float = 0.5
+    # Inputs of mean square 9 are three times as large as standardised ones.
+    large_input: float = 9.0
+    # Pre-activations of twice the mean square that zero-mean weights of this size can produce
+    # from inputs of at most 1: the weights pull the same way. U[0, 1] weights give 3.7.
+    aligned: float = 2.0
+
+
+LIMITS = SaturationLimits()
+
+_REMEDIES: dict[str, tuple[str, ...]] = {
+    "negative-bias": ("zero-bias", "batch-normalisation", "leaky-relu"),
+    "weight-init": ("he-init", "batch-normalisation", "leaky-relu"),
+    "learning-rate-too-high": ("lower-learning-rate", "batch-normalisation", "leaky-relu"),
+    "saturation-in-training": ("lower-learning-rate", "batch-normalisation"),
+    "non-zero-mean-init": ("xavier-init", "batch-normalisation", "relu"),
+    "weight-scale-too-large": ("xavier-init", "batch-normalisation", "relu"),
+    "unscaled-inputs": ("standardise-inputs", "batch-normalisation", "xavier-init"),
+    "": ("xavier-init", "batch-normalisation", "relu"),
+}
+
+
+class HW103:
+    """Dead units.
+
+    What it sees:
+        Hidden ReLU units whose derivative was zero for every entry of each of the last three
+        samples. A whole layer of them is always a fault; a part of all units only if its share
+        is too high beyond doubt (lower end of Wilson's interval, as layers may have five units)
+        and the loss does not fall: every sixth unit of a healthy narrow network is dead.
+
+    Why it hurts:
+        A dead unit gets no gradient and so cannot come back. Behind a dead layer nothing learns.
+
+    Example:
+        Two circles with five layers of five ReLU units and biases of -1: 84 % of the units are
+        dead before the first step, and no such network learns.
+
+    References:
+        Lu et al. (2019), Dying ReLU and initialization, arXiv:1903.06733. Maas et al. (2013),
+        Rectifier nonlinearities improve neural network acoustic models.
+    """
+
+    symptom: ClassVar[str] = "dead-units"
+
+    def judge(self, facts: Facts) -> Verdict:
+        """Look for dead layers, then at the share over all layers."""
+        if not facts.flowing:
+            return too_few_samples(self, facts)
+        layers = rectified_layers(facts)
+        if not layers:
+            return healthy(self, "no hidden rectifiers")
+        if all(np.isnan(layer.dead_recent[-1]) for layer in layers):
+            return cannot_say(self, "units were not counted in three samples")
+        whole = dead_layers(layers)
+        share, units = pooled_dead(layers)
+        if whole:
+            return wrong(self, [self._finding(facts, layers, whole)])
+        if too_many_dead(facts, layers):
+            worst = sorted(layers, key=lambda layer: -np.nan_to_num(layer.dead_recent[-1]))
+            some = [layer for layer in worst if layer.dead_recent[-1] >= share]
+            return wrong(self, [self._finding(facts, layers, some)])
+        return healthy(self, f"{percent(share)} of {count(int(units), 'unit')} dead")
+
+    def _finding(self, facts: Facts, layers: Sequence[Layer], worst: Sequence[Layer]) -> Finding:
+        share, units = pooled_dead(layers)
+        cause = _cause_of_death(facts, layers)
+        places = unique([where(facts.sites[layer.site]) for layer in worst])
+        whole = dead_layers(worst)
+        first, more = place(places[0]), len(places) - 1
+        others = f" and {count(more, 'more place')}" if more else ""
+        what = (
+            f"Every unit at {first}{others} is dead, so no gradient gets past"
+            if whole
+            else f"{percent(share)} of the {units:.0f} ReLU units are dead, most at {first}{others}"
+        )
+        return Finding(
+            code="HW103",
+            symptom=self.symptom,
+            severity="error" if whole else "warning",
+            confidence=0.95 if whole else 0.7,
+            first_step=_since(worst[0], worst[0].dead, 0.5),
+            step=worst[0].flow.newest.step,
+            where=places,
+            message=f"{what}. {_ADVICE[cause.cause]}",
+            causes=(cause,),
+            evidence={
+                "dead_share": share,
+                "dead_share_low": wilson_low(share, units),
+                "dead_share_limit": UNITS.dead if facts.trend.stalled else UNITS.dead_unknown,
+                "units": units,
+                "dead_layers": len(whole),
+            },
+            remedies=_REMEDIES[cause.cause],
+        )
+
+
+_ADVICE = {
+    "negative-bias": "Set the biases to zero, or normalise before the activation.",
+    "weight-init": "Draw the weights around zero (He initialisation), or use a leaky ReLU.",
+    "learning-rate-too-high": "They died in training: lower the learning rate.",
+    "saturation-in-training": "It came in training: lower the learning rate.",
+    "non-zero-mean-init": "Draw the weights around zero (Xavier initialisation).",
+    "weight-scale-too-large": "Draw smaller weights (Xavier initialisation).",
+    "unscaled-inputs": "Standardise the inputs.",
+    "": "Draw smaller weights (Xavier initialisation), or normalise before the activation.",
+}
+
+
+class HW104:
+    """Saturated units.
+
+    What it sees:
+        Hidden sigmoid, tanh and the like whose derivative is under 5 % of its largest for three
+        entries in ten or more, in most samples and in the newest, while the loss does not fall.
+        Where the loss does not tell, eight in ten are asked for, and of gates (GRU, LSTM,
+        squeeze-and-excitation), which open and close by design, nineteen in twenty. The
+        activation next to the loss is left out: a good classifier saturates it.
+
+    Why it hurts:
+        Where an activation is flat it passes no gradient, and outputs of plus or minus one keep
+        the layers after it saturated too.
+
+    Example:
+        Two circles, five layers of five tanh units, weights U[0, 1]: the weights' positive mean
+        makes all units agree, and half of the last layer is flat before the first step.
+
+    References:
+        Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward
+        neural networks. LeCun et al. (1998), Efficient BackProp, section 4.
+    """
+
+    symptom: ClassVar[str] = "saturated-units"
+
+    def judge(self, facts: Facts) -> Verdict:
+        """Look for saturated hidden layers of a network whose loss does not fall."""
+        if not facts.flowing:
+            return too_few_samples(self, facts)
+        layers = bounded_layers(facts)
+        if not layers:
+            return healthy(self, "no hidden activation that saturates")
+        if all(np.isnan(layer.saturated).all() for layer in layers):
+            return cannot_say(self, "saturation was not measured")
+        highest = max(float(np.nan_to_num(layer.saturated[-1])) for layer in layers)
+        if facts.trend.state == "fell":
+            return healthy(
+                self, f"up to {percent(highest)} of a layer is saturated, but the loss falls"
+            )
+        found = saturated_layers(facts, layers)
+        if not found:
+            return healthy(self, f"at most {percent(highest)} of a layer is saturated")
+        return wrong(self, [self._finding(facts, layers, found)])
+
+    def _finding(self, facts: Facts, layers: Sequence[Layer], found: Sequence[Layer]) -> Finding:
+        cause = _cause_of_saturation(facts, layers, found[0])
+        limit = UNITS.saturated if facts.trend.stalled else UNITS.saturated_unknown
+        numbers = {
+            f"saturated at {place(where(facts.sites[layer.site]))}"
+            + (f" call {layer.call}" if _called_again(found, layer) else ""): float(
+                layer.saturated[-1]
+            )
+            for layer in found
+        }
+        stalled = facts.trend.stalled
+        since = _since(found[0], found[0].saturated, limit)
+        return Finding(
+            code="HW104",
+            symptom=self.symptom,
+            severity="error" if stalled else "warning",
+            confidence=0.9 if stalled else 0.6,
+            first_step=since,
+            step=found[0].flow.newest.step,
+            where=unique([where(facts.sites[layer.site]) for layer in found]),
+            message=_saturated_message(facts, found, since, cause),
+            causes=(cause,) if cause else (),
+            evidence={**numbers, "saturated_limit": limit},
+            remedies=_REMEDIES[_remedy_key(cause)],
+        )
+
+
+def _remedy_key(cause: Cause | None) -> str:
+    if cause is None:
+        return ""
+    in_training = cause.cause == "learning-rate-too-high"
+    return "saturation-in-training" if in_training else cause.cause
+
+
+def _saturated_message(
+    facts: Facts, found: Sequence[Layer], since: int, cause: Cause | None
+) -> str:
+    worst = found[0]
+    name = facts.sites[worst.site].operation.lower()
+    first = place(where(facts.sites[worst.site]))
+    when = "from the start" if since == worst.flow.passes[0].step else f"since step {since}"
+    also = ""
+    if len(found) > 1:
+        lowest = percent(float(found[-1].saturated[-1]))
+        also = f", and for at least {lowest} in {count(len(found) - 1, 'more layer')}"
+    still = ", while the loss stands still" if facts.trend.stalled else ""
+    return (
+        f"{name} is flat for {percent(float(worst.saturated[-1]))} of its inputs at {first}{also}, "
+        f"{when}{still}. {_ADVICE[_remedy_key(cause)]}"
+    )
+
+
+def _called_again(found: Sequence[Layer], layer: Layer) -> bool:
+    return sum(other.site == layer.site for other in found) > 1
+
+
+def _since(layer: Layer, values: np.typing.NDArray[np.float64], limit: float) -> int:
+    """Return the first sampled step from which the values stay at or over the limit."""
+    below = np.flatnonzero(~(values >= limit) & ~np.isnan(values))
+    start = 0 if not len(below) else min(int(below[-1]) + 1, len(values) - 1)
+    return layer.flow.passes[start].step
+
+
+def _cause_of_death(facts: Facts, layers: Sequence[Layer]) -> Cause:
+    units = sum(layer.units for layer in layers if layer.units > 0)
+    first = sum(layer.units * float(np.nan_to_num(layer.dead[0])) for layer in layers) / units
+    now, _ = pooled_dead(layers)
+    if first < LIMITS.from_the_start * now:
+        evidence = f"{percent(first)} dead in the first sample, {percent(now)} now"
+        return Cause(cause="learning-rate-too-high", share=0.8, evidence=evidence)
+    sizes = [
+        float(facts.movement.weight_norm[0, index]) / np.sqrt(facts.parameters[index].elements)
+        for layer in layers
+        for index in feeding(facts, layer)[1]
+        if len(facts.movement.weight_norm)
+    ]
+    largest = max(sizes, default=0.0)
+    if largest >= LIMITS.large_bias:
+        evidence = f"biases of size {largest:.2g}, dead from the first sample on"
+        return Cause(cause="negative-bias", share=0.8, evidence=evidence)
+    evidence = f"{percent(first)} dead in the first sample, with small biases"
+    return Cause(cause="weight-init", share=0.7, evidence=evidence)
+
+
+def _cause_of_saturation(facts: Facts, layers: Sequence[Layer], worst: Layer) -> Cause | None:
+    """Tell the cause from the first sample: what zero-mean weights could do against what is."""
+    if worst.saturated[0] < LIMITS.from_the_start * worst.saturated[-1]:
+        evidence = (
+            f"{percent(float(worst.saturated[0]))} saturated in the first sample, "
+            f"{percent(float(worst.saturated[-1]))} now"
+        )
+        return Cause(cause="learning-rate-too-high", share=0.6, evidence=evidence)
+    matrices, _ = feeding(facts, worst)
+    square = float(worst.mean[0] ** 2 + worst.variance[0])
+    if len(matrices) != 1 or not len(facts.movement.weight_norm) or not np.isfinite(square):
+        return None
+    norm = float(facts.movement.weight_norm[0, matrices[0]])
+    gain = norm**2 / facts.parameters[matrices[0]].shape[0]
+    if not gain > 0:
+        return None
+    ratio = square / gain
+    deepest = max(layer.weights_above for layer in layers)
+    if worst.weights_above == deepest and ratio >= LIMITS.large_input:
+        evidence = f"the inputs' mean square is about {ratio:.0f}"
+        return Cause(cause="unscaled-inputs", share=0.8, evidence=evidence)
+    if worst.weights_above < deepest and ratio >= LIMITS.aligned:
+        evidence = (
+            f"pre-activations have {ratio:.1f} times the mean square that zero-mean weights "
+            "of this size can give"
+        )
+        return Cause(cause="non-zero-mean-init", share=0.8, evidence=evidence)
+    evidence = f"weights of this size multiply the mean square by up to {gain:.1f}"
+    return Cause(cause="weight-scale-too-large", share=0.6, evidence=evidence)

@@ -1,0 +1,154 @@
+"""Whether a loss fell, stood still or rose, judged against its own noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from headwater.rules.passes import Floats
+
+State = Literal["unknown", "fell", "flat", "rose", "unsteady"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrendLimits:
+    """What counts as a fall, a rise, and a loss that stands at chance level."""
+
+    # Ten windows of five: below that a median of a window says little about batch noise.
+    enough_steps: int = 50
+    # Medians of windows differ by chance beyond three standard errors in 1 of 370 runs.
+    sure: float = 3.0
+    # A rise is an accusation: six standard errors and a doubling. Losses of healthy runs wander
+    # upwards by tens of percent (curricula, regularisation switched on), not by factors.
+    sure_rise: float = 6.0
+    rise: float = 2.0
+    # Over 500 steps or more, a fall of under 1 % is none that a user could live on; in shorter
+    # runs proportionally less is asked for.
+    least_fall: float = 0.01
+    full_fall_steps: int = 500
+    # Chance level: in the two-circles net with U[0, 1] weights the loss drops in 50 steps from
+    # 1.15 to ln 2 (the output's own scale) and stands there, 1 % lower after 8,000 steps;
+    # networks that learn fall by 2 % within 2,000 (90 % of them within 800).
+    near_chance: float = 0.97
+    far_above_chance: float = 1.1
+    late_fall: float = 0.02
+    full_late_fall_steps: int = 2000
+    # Below this share of chance level a flat loss is that of a network trained before.
+    learnt: float = 0.8
+
+
+LIMITS = TrendLimits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend:
+    """What a loss did from its first steps to its last; all but ``state`` NaN if unknown.
+
+    ``start``, ``first`` and ``last`` are medians of the first five steps and of the first and last
+    tenth; ``noise`` is the standard error of the difference of two tenths. ``chance`` is the loss
+    of a network that ignores its input, where the loss function and the classes tell it.
+    """
+
+    state: State
+    reason: str = ""
+    steps: int = 0
+    start: float = np.nan
+    first: float = np.nan
+    last: float = np.nan
+    lowest: float = np.nan
+    noise: float = np.nan
+    chance: float = np.nan
+    at_chance: bool = False
+
+    @property
+    def fall(self) -> float:
+        """Share of its start by which the loss fell."""
+        return (self.start - self.last) / abs(self.start) if self.start else 0.0
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the loss stands still where there was something to learn."""
+        return self.state == "flat" and not self.last < LIMITS.learnt * self.chance
+
+
+def loss_trend(losses: Floats, *, chance: float = np.nan) -> Trend:
+    """Judge a loss, one value a step; NaNs and infinities are left out.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> noise = random.normal(0, 0.02, 1000)
+        >>> loss_trend(0.7 + noise).state, loss_trend(0.7 - 0.0001 * np.arange(1000) + noise).state
+        ('flat', 'fell')
+        >>> loss_trend(0.7 + noise, chance=np.log(2)).at_chance
+        True
+        >>> loss_trend(np.array([0.7, 0.6])).reason
+        '2 losses recorded, 50 needed'
+    """
+    finite = losses[np.isfinite(losses)]
+    steps = len(finite)
+    if steps < LIMITS.enough_steps:
+        return Trend(
+            state="unknown", steps=steps,
+            reason=f"{steps} losses recorded, {LIMITS.enough_steps} needed",
+        )  # fmt: skip
+    if (finite > 0).any() and (finite < 0).any():
+        return Trend(
+            state="unknown", steps=steps,
+            reason="the loss takes both signs, so its level says nothing about learning",
+        )  # fmt: skip
+    tenths = np.array_split(finite, 10)
+    middles = np.array([np.median(tenth) for tenth in tenths])
+    spread = _spread(finite, tenths)
+    noise = spread * 1.2533 * np.sqrt(2 / len(tenths[0]))  # 1.2533: a median's error over a mean's
+    start = float(np.median(finite[:5]))
+    trend = Trend(
+        state="flat",
+        steps=steps,
+        start=start,
+        first=float(middles[0]),
+        last=float(middles[-1]),
+        lowest=float(middles.min()),
+        noise=float(noise),
+        chance=chance,
+        at_chance=_at_chance(middles, steps, chance),
+    )
+    state = _state(trend, noise_of_start=spread * 1.2533 * np.sqrt(1 / 5 + 1 / len(tenths[0])))
+    return Trend(**{**trend.__dict__, "state": state})
+
+
+def _spread(finite: Floats, tenths: list[Floats]) -> float:
+    """Return the losses' own standard deviation, robustly and with the trend taken out."""
+    fast = 1.4826 * float(np.median(np.abs(np.diff(finite)))) / np.sqrt(2)
+    slow = [1.4826 * float(np.median(np.abs(tenth - np.median(tenth)))) for tenth in tenths]
+    return float(max(fast, np.median(slow)))
+
+
+def _at_chance(middles: Floats, steps: int, chance: float) -> bool:
+    """Say whether the loss came to chance level at once and then stayed there."""
+    wanted = LIMITS.late_fall * min(1.0, steps / LIMITS.full_late_fall_steps)
+    late_fall = (middles[1] - middles[-1]) / abs(middles[1]) if middles[1] else 0.0
+    near = LIMITS.near_chance * chance <= middles[-1] <= LIMITS.far_above_chance * chance
+    return bool(near and late_fall < wanted)
+
+
+def _state(trend: Trend, noise_of_start: float) -> State:
+    if trend.at_chance:
+        return "flat"
+    least = LIMITS.least_fall * min(1.0, trend.steps / LIMITS.full_fall_steps)
+
+    def fell(high: float, low: float, noise: float) -> bool:
+        return high - low > max(LIMITS.sure * noise, least * abs(high))
+
+    if fell(trend.start, trend.last, noise_of_start) or fell(trend.first, trend.last, trend.noise):
+        return "fell"
+    rise = trend.last - max(trend.start, trend.first)
+    if rise > LIMITS.sure_rise * trend.noise and (
+        trend.last > LIMITS.rise * max(trend.start, trend.first) > 0
+        or -trend.last < -min(trend.start, trend.first) / LIMITS.rise
+    ):
+        return "rose"
+    if fell(trend.first, trend.lowest, trend.noise):
+        return "unsteady"
+    return "flat"

@@ -1,0 +1,201 @@
+"""HW105: parameters that do not change though they should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from headwater.records import Cause, Finding, ParameterInfo, Severity, Verdict, Where
+from headwater.rules.answers import cannot_say, healthy, wrong
+from headwater.rules.facts import Facts
+from headwater.rules.signal import SURE_SHARE
+from headwater.rules.wording import count, names, percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateLimits:
+    """When a parameter that stands still is a fault."""
+
+    # Ten steps: a GAN's generator or an auxiliary loss may take its first turn after a few.
+    least_steps: int = 10
+    # Nine of ten updates lost to rounding: what is left is noise, not the step that was asked for.
+    lost_share: float = 0.9
+    least_samples: int = 4
+
+
+LIMITS = UpdateLimits()
+
+
+class HW105:
+    """Frozen parameters.
+
+    What it sees:
+        Parameters that require a gradient and never got one though their module ran; parameters
+        that get one but that no optimiser holds, while it holds others; parameters whose updates
+        are nine times in ten smaller than the spacing of numbers around their weights. Parameters
+        with ``requires_grad`` off are frozen by design. Modules that never ran are told as
+        information.
+
+    Why it hurts:
+        The script believes to train what it does not.
+
+    Example:
+        ``Adam(model.head.parameters())`` where the whole model was meant; ``h = h.detach()`` left
+        over from debugging; pure bfloat16 weights at learning rate 1e-5.
+
+    References:
+        Zamirai et al. (2020), Revisiting BFloat16 training, arXiv:2010.06192, for lost updates.
+    """
+
+    symptom: ClassVar[str] = "frozen-parameters"
+
+    def judge(self, facts: Facts) -> Verdict:
+        """Look at who got a gradient, who is held, and whose updates are lost."""
+        if not facts.parameters:
+            return cannot_say(self, "no parameters recorded")
+        if facts.steps < LIMITS.least_steps:
+            return cannot_say(self, f"{facts.steps} steps recorded, {LIMITS.least_steps} needed")
+        checks: tuple[Callable[[Facts], Finding | None], ...] = (
+            _detached,
+            _never_called,
+            _not_held,
+            _lost_updates,
+        )
+        findings = [found for check in checks if (found := check(facts)) is not None]
+        if findings:
+            return wrong(self, findings)
+        return healthy(self, "all parameters that should change do")
+
+
+def _detached(facts: Facts) -> Finding | None:
+    dry = [info for info in facts.parameters if _is_dry(info) and info.module_called]
+    held = any(info.optimiser is not None for info in dry)
+    return _finding(
+        facts,
+        dry,
+        cause="detached",
+        severity="warning" if held else "info",
+        confidence=0.85 if held else 0.5,
+        evidence="the module ran and no backward pass reached the parameter",
+        message="{names} never got a gradient though {module} ran. Look for detach(), .data, "
+        "no_grad() or an output that the loss does not use.",
+        remedies=("remove-detach",),
+    )
+
+
+def _never_called(facts: Facts) -> Finding | None:
+    unused = [info for info in facts.parameters if _is_dry(info) and info.module_called is False]
+    return _finding(
+        facts,
+        [info for info in unused if info.optimiser is not None],
+        cause="detached",
+        severity="info",
+        confidence=0.5,
+        evidence="the module was not seen to run in any sampled step",
+        message="{names} never got a gradient: {module} was not seen to run. Remove it if it is "
+        "left over.",
+        remedies=("remove-module",),
+    )
+
+
+def _not_held(facts: Facts) -> Finding | None:
+    if not any(info.optimiser is not None for info in facts.parameters):
+        return None
+    lost = [
+        info
+        for info in facts.parameters
+        if info.requires_grad and info.got_gradient and info.optimiser is None
+    ]
+    return _finding(
+        facts,
+        lost,
+        cause="not-in-optimiser",
+        severity="warning",
+        confidence=0.9,
+        evidence="a gradient arrives, no optimiser that stepped holds the parameter",
+        message="{names} get a gradient, but no optimiser holds them. Pass them to the optimiser, "
+        "or set requires_grad to False and save the work.",
+        remedies=("add-to-optimiser", "freeze"),
+    )
+
+
+def _lost_updates(facts: Facts) -> Finding | None:
+    movement = facts.movement
+    steered = movement.learning_rate > 0
+    lost = np.where(steered, movement.lost_share, np.nan)
+    known = ~np.isnan(lost)
+    over = known & (lost > LIMITS.lost_share)
+    if not len(lost):
+        return None
+    samples = known.sum(axis=0)
+    share = over.sum(axis=0) / np.maximum(samples, 1)
+    sure = (samples >= LIMITS.least_samples) & (share >= SURE_SHARE) & over[-1]
+    chosen = np.flatnonzero(sure).tolist()
+    if not chosen:
+        return None
+    infos = [facts.parameters[index] for index in chosen]
+    half = [info for info in infos if info.dtype in ("bfloat16", "float16")]
+    typical = float(np.median(lost[-1, chosen]))
+    return _finding(
+        facts,
+        infos,
+        cause="update-below-precision" if half else "vanishing",
+        severity="warning",
+        confidence=0.9 if half else 0.7,
+        evidence=f"{percent(typical)} of the updates change nothing in {infos[0].dtype}",
+        message=f"{{names}} hardly change: {percent(typical)} of their updates are lost to "
+        f"{infos[0].dtype} rounding. "
+        + (
+            "Keep float32 copies of the weights, or raise the learning rate."
+            if half
+            else "Their gradient is too small: see where it is lost with `headwater show`."
+        ),
+        remedies=("float32-weights", "stochastic-rounding") if half else ("he-init", "adam"),
+        first_step=int(movement.step[np.argmax(over[:, chosen[0]])]),
+        numbers={"lost_share": typical, "lost_share_limit": LIMITS.lost_share},
+    )
+
+
+def _is_dry(info: ParameterInfo) -> bool:
+    return info.requires_grad and not info.got_gradient
+
+
+def _finding(
+    facts: Facts,
+    infos: Sequence[ParameterInfo],
+    *,
+    cause: str,
+    severity: Severity,
+    confidence: float,
+    evidence: str,
+    message: str,
+    remedies: tuple[str, ...],
+    first_step: int = 0,
+    numbers: dict[str, float] | None = None,
+) -> Finding | None:
+    if not infos:
+        return None
+    modules = sorted({info.module for info in infos})
+    named = modules[0] if len(modules) == 1 and modules[0] else count(len(modules), "module")
+    return Finding(
+        code="HW105",
+        symptom=HW105.symptom,
+        severity=severity,
+        confidence=confidence,
+        first_step=first_step,
+        step=facts.last_step,
+        where=tuple(Where(module=info.module, parameter=info.name) for info in infos),
+        message=message.format(names=names(infos), module=named),
+        causes=(Cause(cause=cause, share=1.0, evidence=evidence),),
+        evidence={
+            "parameters": len(infos),
+            "of_parameters": len(facts.parameters),
+            "steps": facts.steps,
+            "least_steps": LIMITS.least_steps,
+            **(numbers or {}),
+        },
+        remedies=remedies,
+    )

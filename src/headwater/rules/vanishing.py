@@ -1,0 +1,279 @@
+"""HW101: the gradient dies on its way to the input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from headwater.records import Cause, Finding, Verdict
+from headwater.rules.answers import cannot_say, healthy, too_few_samples, wrong
+from headwater.rules.facts import Facts
+from headwater.rules.passes import MANY_CALLS, Flow, Pass
+from headwater.rules.signal import (
+    Part,
+    Starved,
+    account,
+    causes,
+    losses_of_signal,
+    mostly,
+    starvation,
+)
+from headwater.rules.wording import count, line, names, place, unique, where
+
+
+@dataclass(frozen=True, kw_only=True)
+class VanishingLimits:
+    """Where a loss of signal becomes a fault."""
+
+    # Three decades: deep critical networks stay within one (tanh Xavier 0.25, ReLU He 0.23 at
+    # five layers), a five-layer sigmoid network, which never learns, has lost 3.2.
+    lost_decades: float = 3.0
+    # A hundredth of the fastest layer's relative update. In networks that learn the slowest
+    # hidden layer moves a tenth to a third as fast as the fastest; in the two-circles net that
+    # does not learn, a hundredth (see "weights that do not move").
+    pace: float = 1e-2
+    # A starved layer that has moved by 5 % of its norm while the loss fell is slow, not starved.
+    moved: float = 0.05
+    # An activation counts as saturated, or a layer as dead, when half of it is.
+    half: float = 0.5
+
+
+LIMITS = VanishingLimits()
+
+_REMEDIES: dict[str, tuple[str, ...]] = {
+    "inherent-derivative": ("relu", "he-init", "batch-normalisation", "adam"),
+    "saturation": ("xavier-init", "batch-normalisation", "relu", "adam"),
+    "dead-units": ("he-init", "batch-normalisation", "lower-learning-rate"),
+    "weight-scale-too-small": ("he-init", "xavier-init", "batch-normalisation", "adam"),
+    "recurrent-contraction": ("orthogonal-init", "forget-bias", "gated-cell"),
+    "precision-underflow": ("loss-scaling", "bfloat16"),
+}
+
+
+class HW101:
+    """Vanishing gradient.
+
+    What it sees:
+        The gradient of layers' outputs loses three decades or more between the strongest layer
+        nearer to the loss and the starved ones, in most samples and in the newest, by its norm and
+        by its root mean square alike; and the starved layers' weights move at a hundredth or less
+        of the fastest layer's pace, or get exactly nothing. Both are needed: Adam moves weights
+        whatever the size of their gradient, and then a small one does no harm. Branches that
+        start at zero by design are left out. A loop through time is at fault only if the loss
+        stands still, as many tasks need no long memory.
+
+    Why it hurts:
+        Layers that do not move stay as random as they were drawn, and the layers after them see
+        what random layers make of the input.
+
+    Example:
+        Twelve layers of ``x = torch.sigmoid(layer(x))``: sigmoid's derivative is at most 1/4, so
+        each layer takes about 0.6 decades, 7 in all. ReLU with He initialisation keeps them.
+
+    References:
+        Bengio et al. (1994), Learning long-term dependencies with gradient descent is difficult.
+        Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
+        networks. Pascanu et al. (2013), arXiv:1211.5063, for loops through time.
+    """
+
+    symptom: ClassVar[str] = "vanishing-gradient"
+
+    def judge(self, facts: Facts) -> Verdict:
+        """Look for matrices that the signal does not reach and that do not move."""
+        if not facts.flowing:
+            return too_few_samples(self, facts)
+        findings, excuses = [], []
+        for flow in facts.flowing:
+            found = starvation(facts, flow, decades=LIMITS.lost_decades, pace=LIMITS.pace)
+            if not _measured(found) and facts.trend.stalled:
+                found = Starved(**{**found.__dict__, "still": found.starved})
+            if found.faulty.any():
+                excuse = _excuse(facts, found)
+                if excuse:
+                    excuses.append(excuse)
+                else:
+                    findings.append(_finding(facts, found))
+            elif found.signal.any() and not _measured(found):
+                return cannot_say(self, "the gradient shrinks, but no weight update was recorded")
+            elif facts.trend.stalled and flow.newest.recurrent:
+                findings += _through_time(facts, flow)
+        if findings:
+            return wrong(self, findings)
+        return healthy(self, "; ".join(excuses) or "no layer is starved of its gradient")
+
+
+def _measured(found: Starved) -> bool:
+    return bool(np.isfinite(found.pace).any() or np.isposinf(found.lost).any())
+
+
+def _excuse(facts: Facts, found: Starved) -> str:
+    """Say why starved layers are no fault: the loss falls, and they move."""
+    if facts.trend.state != "fell":
+        return ""
+    rows = [facts.movement.row(one.step) for one in found.flow.passes]
+    updates = facts.movement.relative_update[[row for row in rows if row is not None]]
+    typical = np.nanmedian(updates[:, found.faulty], axis=0)
+    moved = float((typical * facts.steps).min())
+    if not moved >= LIMITS.moved:
+        return ""
+    slow = names([facts.parameters[index] for index in np.flatnonzero(found.faulty).tolist()])
+    return f"{slow} get little of the gradient, but the loss fell and they move"
+
+
+def _finding(facts: Facts, found: Starved) -> Finding:
+    one = found.flow.newest
+    faulty = np.flatnonzero(found.faulty).tolist()
+    lost = found.lost[-1, faulty]
+    worst = faulty[int(np.argmax(lost))]
+    owners = one.nearest(one.layers & (one.kind == "weights"))
+    owner = {int(one.parameter[leaf]): int(owners[leaf]) for leaf in one.leaves}
+    parts = account(one, owner[worst], sign=-1)
+    why = causes(parts, -1, partial(_cause, one))
+    pace = found.pace[-1, faulty]
+    typical = float(np.nanmedian(pace)) if np.isfinite(pace).any() else 0.0
+    first = int(np.argmax((found.starved & found.still)[:, worst]))
+    finite = lost[np.isfinite(lost)]
+    evidence: dict[str, float | str] = {
+        "lost_decades_limit": LIMITS.lost_decades,
+        "exactly_zero": int(np.isposinf(lost).sum()),
+        "starved_parameters": len(faulty),
+        "pace": typical,
+        "pace_limit": LIMITS.pace,
+    }
+    if len(finite):
+        evidence["lost_decades"] = float(finite.max())
+    way = _way(facts, one, owner[worst], float(lost.max())) + _culprit(facts, one, parts)
+    return Finding(
+        code="HW101",
+        symptom=HW101.symptom,
+        severity="error" if facts.trend.stalled else "warning",
+        confidence=_confidence(facts, why),
+        first_step=found.flow.passes[first].step,
+        step=one.step,
+        where=unique(
+            [
+                where(facts.sites[one.site[owner[index]]], facts.parameters[index].name)
+                for index in faulty
+            ]
+        ),
+        message=f"{way}. {_movement(facts, faulty, typical)}: {_advice(why)}.",
+        causes=why,
+        evidence=evidence,
+        remedies=_REMEDIES[why[0].cause] if why else ("he-init", "batch-normalisation"),
+    )
+
+
+def _confidence(facts: Facts, why: Sequence[Cause]) -> float:
+    if facts.trend.stalled:
+        return 0.95 if why else 0.85
+    return 0.6 if facts.trend.state == "unknown" else 0.7
+
+
+def _way(facts: Facts, one: Pass, owner: int, lost: float) -> str:
+    at = place(where(facts.sites[one.site[owner]]))
+    if np.isinf(lost):
+        return f"The gradient is exactly zero at {at}"
+    return f"The gradient loses {lost:.1f} decades on its way to {at}"
+
+
+def _movement(facts: Facts, faulty: Sequence[int], pace: float) -> str:
+    starved = names([facts.parameters[index] for index in faulty])
+    verb = "moves" if len(faulty) == 1 else "move"
+    return f"{starved} {verb} " + (
+        f"at {pace:.0e} of the fastest layer's pace" if pace else "not at all"
+    )
+
+
+def _culprit(facts: Facts, one: Pass, parts: Sequence[Part]) -> str:
+    """Name the operation that takes most: ", 7.0 of them in 12 sigmoid calls (train.py:31)"."""
+    taken: dict[str, list[Part]] = {}
+    for part in parts:
+        if part.decades < 0:
+            taken.setdefault(facts.sites[one.site[part.row]].operation, []).append(part)
+    if not taken:
+        return ""
+    operation, most = min(taken.items(), key=lambda item: sum(part.decades for part in item[1]))
+    decades = -sum(part.decades for part in most)
+    at = line(where(facts.sites[one.site[most[0].row]]))
+    what = f"{count(len(most), operation.lower() + ' call')} ({at})"
+    return f", by {what}" if np.isinf(decades) else f", {decades:.1f} of them in {what}"
+
+
+_ADVICE = {
+    "inherent-derivative": "use ReLU with He initialisation, or normalise between layers",
+    "saturation": "shrink the weights (Xavier initialisation) or the inputs",
+    "dead-units": "revive the units first: He initialisation, zero biases, a lower rate",
+    "weight-scale-too-small": "draw larger weights (He for ReLU, Xavier for tanh)",
+    "recurrent-contraction": "use orthogonal recurrent weights or a gated cell",
+    "precision-underflow": "scale the loss (torch.amp.GradScaler) or use bfloat16",
+}
+
+
+def _advice(why: Sequence[Cause]) -> str:
+    return _ADVICE[why[0].cause] if why else "see where with `headwater show`"
+
+
+def _cause(one: Pass, part: Part) -> str:
+    if part.kind == "activation":
+        if one.columns["dead"][part.row] >= LIMITS.half:
+            return "dead-units"
+        if one.columns["saturated"][part.row] >= LIMITS.half:
+            return "saturation"
+        return "inherent-derivative"
+    if part.kind == "weights":
+        many = one.calls[part.row] >= MANY_CALLS
+        return "recurrent-contraction" if many else "weight-scale-too-small"
+    return "precision-underflow" if part.kind == "precision" else ""
+
+
+def _through_time(facts: Facts, flow: Flow) -> list[Finding]:
+    """Judge a loop through time: whether the signal reaches its earliest calls."""
+    lost = np.array([[_lost_in_loop(one)] for one in flow.passes])
+    if not mostly(lost >= LIMITS.lost_decades)[0]:
+        return []
+    one = flow.newest
+    row = _earliest(one)
+    at = where(facts.sites[one.site[row]])
+    decades = float(lost[-1, 0])
+    calls = int(one.calls[row])
+    how = "to exactly zero" if np.isinf(decades) else f"by {decades:.1f} decades"
+    return [
+        Finding(
+            code="HW101",
+            symptom=HW101.symptom,
+            severity="warning",
+            confidence=0.7,
+            first_step=flow.passes[int(np.argmax(lost[:, 0] >= LIMITS.lost_decades))].step,
+            step=one.step,
+            where=(at,),
+            message=f"The gradient shrinks {how} over {calls} steps of the loop at {place(at)}, "
+            "and the loss stands still. What came early cannot be learnt: use orthogonal "
+            "recurrent weights, or a gated cell that starts with its gates open.",
+            causes=(
+                Cause(
+                    cause="recurrent-contraction",
+                    share=1.0,
+                    evidence=f"{calls} calls of one line, level falls {how}",
+                ),
+            ),
+            evidence={
+                "lost_decades": decades,
+                "lost_decades_limit": LIMITS.lost_decades,
+                "calls": calls,
+            },
+            remedies=_REMEDIES["recurrent-contraction"],
+        )
+    ]
+
+
+def _earliest(one: Pass) -> int:
+    looped = np.flatnonzero((one.kind == "weights") & (one.calls >= MANY_CALLS))
+    return int(looped[np.argmax(one.weights_above[looped])])
+
+
+def _lost_in_loop(one: Pass) -> float:
+    return float(losses_of_signal(one)[_earliest(one)]) if one.recurrent else 0.0
