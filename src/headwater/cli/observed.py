@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.cli.faults import FAULT, FINDINGS, fault_line, say
+from headwater.errors import HeadwaterError
 from headwater.watch.folder import run_folder
 from headwater.watch.launcher import Target
 from headwater.watch.options import Options
@@ -48,6 +49,8 @@ class Observed:
         except OSError as error:
             why = f"{error.strerror or error}: {error.filename}"
             self._refuse(f"cannot write the run's folder ({why}); the script runs unobserved")
+        except HeadwaterError as error:
+            self._refuse(f"{error}; the script runs unobserved")
         except Exception as error:
             self._refuse(f"{fault_line(error)}; the script runs unobserved")
 
@@ -67,7 +70,6 @@ class Observed:
 
     def _begin(self) -> None:
         folder = self.out or run_folder(self.start, self.target.stem, self.environ, self.now)
-        folder.mkdir(parents=True, exist_ok=True)
         from headwater.watch.observation import Observation
 
         script = getattr(sys.modules["__main__"], "__file__", None)
@@ -118,9 +120,8 @@ class Observed:
     ) -> list[str]:
         assert self.folder is not None
         place = os.path.relpath(self.folder, self.start)
-        lines = [f"{_what_was_observed(run.info.overhead)}; record in {place}"]
-        if run.info.observation["status"] == "stopped":
-            lines.append(f"the observation stopped early: {run.info.observation['reason']}")
+        stopped = " before it stopped" if run.info.observation["status"] == "stopped" else ""
+        lines = [f"{_what_was_observed(run.info.overhead)}{stopped}; record in {place}"]
         lines += [
             f"{item.severity} {item.code} {item.symptom}: {' '.join(item.message.split())}"
             for item in findings

@@ -168,6 +168,17 @@ def _become(target: Target, main: ModuleType, first_path: str) -> None:
     sys.argv = ["-m" if target.module else target.name, *target.arguments]
     if not sys.flags.safe_path:
         sys.path[0] = first_path
+        _forget_shadowed(Path(first_path))
+
+
+def _forget_shadowed(folder: Path) -> None:
+    """Let a script's neighbour shadow a module of the standard library, where we were first."""
+    for name, module in list(sys.modules.items()):
+        origin = getattr(getattr(module, "__spec__", None), "origin", None)
+        if "." in name or origin in (None, "built-in", "frozen") or name == "headwater":
+            continue
+        if (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file():
+            del sys.modules[name]
 
 
 def _run_script(source: bytes, path: str, namespace: dict[str, Any]) -> None:
@@ -236,7 +247,8 @@ def _code_of(function: Callable[..., Any]) -> CodeType | None:
 
 def _why_not(target: Target, complaint: str) -> UsageError:
     why = complaint.removeprefix(f"{sys.executable}: ")
-    if target.module and why == f"No module named {target.name}":
+    root = target.name.partition(".")[0]
+    if target.module and why.endswith((f"No module named {target.name}", f"named {root!r})")):
         from pkgutil import iter_modules
 
         here = [module.name for module in iter_modules([str(Path.cwd())])]
