@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -123,7 +124,7 @@ class Observed:
         stopped = " before it stopped" if run.info.observation["status"] == "stopped" else ""
         lines = [f"{_what_was_observed(run.info.overhead)}{stopped}; record in {place}"]
         lines += [
-            f"{item.severity} {item.code} {item.symptom}: {' '.join(item.message.split())}"
+            f"{item.severity} {item.code} {item.symptom}: {_first_sentence(item.message)}"
             for item in findings
         ]
         if not findings:
@@ -155,6 +156,16 @@ class Observed:
             return 0
         reached = any(LEVELS[finding.severity] >= LEVELS[self.fail_on] for finding in findings)
         return FINDINGS if reached else 0
+
+
+def _first_sentence(message: str) -> str:
+    """Return what fits a line; `headwater show` has the rest.
+
+    Example:
+        >>> _first_sentence("The loss is 1.39, as net.py has it. Treat the cause.")
+        'The loss is 1.39, as net.py has it.'
+    """
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z`])", " ".join(message.split()), maxsplit=1)[0]
 
 
 def _what_was_observed(overhead: Mapping[str, Any]) -> str:

@@ -54,8 +54,10 @@ class _ImportWatch:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name != self.name or self.callback is None:
             return None
-        for finder in sys.meta_path:
-            find = None if finder is self else getattr(finder, "find_spec", None)
+        finders = list(sys.meta_path)
+        # Those before this one have been asked already, and may be what asks.
+        for finder in finders[finders.index(self) + 1 :] if self in finders else []:
+            find = getattr(finder, "find_spec", None)
             spec = find(name, path, target) if find else None
             if spec is not None:
                 if hasattr(spec.loader, "exec_module"):
@@ -70,6 +72,7 @@ class _ImportWatch:
             callback()
 
     def remove(self) -> None:
+        self.callback = None
         if self in sys.meta_path:
             sys.meta_path.remove(self)
 
