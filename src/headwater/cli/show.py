@@ -57,8 +57,8 @@ def run(arguments: Namespace, /) -> int:
         from headwater.reports.accounts import account
         from headwater.reports.tables import account_lines
 
-        data = account(record, arguments.ledger, arguments.step)
-        lines = account_lines(data, width)
+        told = account(record, arguments.ledger, arguments.step)
+        data, lines = told.to_json(), account_lines(told, width)
     else:
         from headwater.reports.assemble import assemble
         from headwater.reports.screen import report_lines
@@ -72,10 +72,10 @@ def run(arguments: Namespace, /) -> int:
             file=arguments.file,
             most_rows=arguments.rows,
         )
-        data = report
+        data = report.to_json()
         lines = report_lines(report, width, record.info.directory, arguments.parameters)
     if arguments.json:
-        print(json.dumps(data.to_json(), indent=2))
+        print(json.dumps(data, indent=2))
     else:
         sys.stdout.write(rendered(lines, color=arguments.color, file=sys.stdout))
     return 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
 
 from headwater.records import SEVERITIES, Finding, Severity, Site
-from headwater.reports.folding import NEGLIGIBLE, Place, fold, measure
+from headwater.reports.folding import Place, fold
+from headwater.reports.measures import NEGLIGIBLE, Network, measure
 from headwater.reports.passes import Pass
 from headwater.reports.rows import rows_of_lines
 from headwater.reports.view import Line, Row, Source
@@ -32,7 +33,7 @@ def spot(site: Site) -> Spot:
 
 def annotate(
     flow: Pass,
-    sites: Sequence[Site],
+    network: Network,
     *,
     texts: Mapping[str, str],
     directory: str,
@@ -43,19 +44,19 @@ def annotate(
 
     Args:
         flow: The backward pass.
-        sites: The run's sites.
+        network: The run's sites and modules.
         texts: Source text by file; a file that is not there is shown without its text.
         directory: Paths below it are shown relative to it.
         findings: Their lines are marked.
         most_rows: A line with more operations than this has them folded by module.
     """
-    spots = [spot(sites[index]) for index in flow.site]
+    spots = [spot(network.sites[index]) for index in flow.site]
     places = fold(flow, spots)
-    rows = rows_of_lines(flow, sites, spots, most_rows)
+    rows = rows_of_lines(flow, network, spots, most_rows)
     marks = _marks(findings)
     lines: dict[str, list[Line]] = {}
     for (file, number), place in places.items():
-        line = _line(flow, place, sites, number, rows[file, number])
+        line = _line(flow, place, network, number, rows[file, number])
         codes, severity = marks.get((file, number), ((), None))
         lines.setdefault(file, []).append(replace(line, codes=codes, severity=severity))
     sizes = {
@@ -72,20 +73,18 @@ def annotate(
     )
 
 
-def _line(
-    flow: Pass, place: Place, sites: Sequence[Site], number: int, rows: tuple[Row, ...]
-) -> Line:
-    told = tuple(row for row in rows if "shape" not in row.measure.kinds or _tells(row))
+def _line(flow: Pass, place: Place, network: Network, number: int, rows: tuple[Row, ...]) -> Line:
+    told = tuple(row for row in rows if _tells(row))
     return Line(
-        number=number, text=None, measure=measure(flow, place, sites), rows=told or rows[:1]
+        number=number, text=None, measure=measure(flow, place, network), rows=told or rows[:1]
     )
 
 
 def _tells(row: Row) -> bool:
+    """Leave out views, and sums whose branches meet elsewhere: nothing happens there."""
     total = row.measure.total
-    return row.measure.kinds != ("shape",) or (
-        total is not None and not abs(total) < NEGLIGIBLE  # true for nan
-    )
+    passive = set(row.measure.kinds) <= {"shape", "junction"}
+    return not passive or (total is not None and not abs(total) < NEGLIGIBLE)  # true for nan
 
 
 def _marks(findings: Iterable[Finding]) -> dict[Spot, tuple[tuple[str, ...], Severity]]:

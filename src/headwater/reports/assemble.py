@@ -12,6 +12,7 @@ from headwater.errors import NotRecordedError
 from headwater.records import Verdict
 from headwater.reports.annotate import annotate, read_texts, spot
 from headwater.reports.heads import head, notes
+from headwater.reports.measures import Network
 from headwater.reports.parameters import parameter_rows
 from headwater.reports.passes import Choice, choose, read
 from headwater.reports.view import Flow, Measure, Report, Source
@@ -55,12 +56,13 @@ def assemble(
     if file is not None:
         _check_file(file, files)
     texts = read_texts(files, run.info.sources)
+    network = Network.of(run.sites, [module["path"] for module in run.info.modules])
     flows = []
     for choice in choose(run, step):
         flow = read(run, choice.step, choice.backward)
         sources = annotate(
             flow,
-            run.sites,
+            network,
             texts=texts,
             directory=run.info.directory,
             findings=findings,
@@ -68,7 +70,7 @@ def assemble(
         )
         if file is not None:
             sources = tuple(source for source in sources if _matches(source.file, file))
-        flows.append(_flow(choice, _title(run, choice, texts), len(flow.number), sources))
+        flows.append(_flow(choice, _title(run, choice, texts), len(flow.site), sources))
     said = list(notes(run, _changed(run, set(texts) - set(run.info.sources))))
     if len(flows) > MOST_FLOWS:
         said.insert(0, f"{len(flows) - MOST_FLOWS} older kinds of backward pass are not shown")

@@ -11,16 +11,23 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 NOTABLE = 0.3
 """Decades of change that are worth a look: the gradient halves or doubles."""
 
-LEVEL, LOST, GAINED, GONE = "blue", "red", "magenta", "bold red"
+LEVEL, LOST, GAINED, OTHERS, GONE = "blue", "red", "magenta", "dim", "bold red"
 
 
 def bar(
-    level_in: float | None, level_out: float | None, low: float, high: float, width: int
+    level_in: float | None,
+    level_out: float | None,
+    low: float,
+    high: float,
+    width: int,
+    *,
+    own: bool = True,
 ) -> list[Piece]:
     """Draw the way from ``level_in`` to ``level_out`` on a scale from ``low`` to ``high`` decades.
 
     Solid up to the lower of the two levels; then the way itself, ``░`` where it was lost and
-    ``▓`` where it was gained. What is exactly zero or not finite is said in words.
+    ``▓`` where it was gained; pale where others did most of it (``own`` is false), as for one of
+    several operations in a loop. What is exactly zero or not finite is said in words.
 
     Example:
         >>> "".join(text for text, _ in bar(-2.0, -4.0, -6.0, 0.0, 12))
@@ -32,21 +39,22 @@ def bar(
     """
     if level_in is None or level_out is None:
         return [(" " * width, "")]
-    if math.isnan(level_in) or math.isnan(level_out) or math.inf in (level_in, level_out):
-        return [("not finite".ljust(width)[:width], GONE)]
-    if level_in == -math.inf:
-        return [("exactly 0".ljust(width)[:width], GONE)]
+    if level_in == -math.inf or not all(level < math.inf for level in (level_in, level_out)):
+        words = "exactly 0" if level_in == -math.inf else "not finite"
+        return _filled([(words[:width], GONE)], width)
     start, end = (_cells(level, low, high, width) for level in (level_in, level_out))
+    if level_out - level_in >= NOTABLE:
+        whole = min(math.floor(start), width - 1)
+        gained = "▓" * max(1, round(end) - whole)
+        return _filled([("█" * whole, LEVEL), (gained, GAINED if own else OTHERS)], width)
     if level_out == -math.inf:
-        return _filled([("0", GONE), ("░" * max(0, round(start) - 1), LOST)], width)
-    if end <= start:
-        solid = _solid(end, at_least=True)
-        # A halving is always seen, also where a cell is worth more than it.
-        least = 1 if level_in - level_out >= NOTABLE and len(solid) < width else 0
-        lost = "░" * max(round(start) - len(solid), least)
-        return _filled([(solid, LEVEL), (lost, LOST)], width)
-    grown = "▓" * max(1, round(end) - math.floor(start))
-    return _filled([("█" * math.floor(start), LEVEL), (grown, GAINED)], width)
+        solid, style = "0", GONE
+    else:
+        solid, style = _solid(end, width), LEVEL
+    # A halving is always seen, also where a cell is worth more than it.
+    least = 1 if level_in - level_out >= NOTABLE and len(solid) < width else 0
+    lost = "░" * max(round(start) - len(solid), least)
+    return _filled([(solid, style), (lost, LOST if own else OTHERS)], width)
 
 
 def axis(low: float, high: float, width: int) -> str:
@@ -69,9 +77,9 @@ def _cells(level: float, low: float, high: float, width: int) -> float:
     return min(max(share, 0.0), 1.0) * width
 
 
-def _solid(cells: float, *, at_least: bool) -> str:
-    eighths = max(round(cells * 8), 1 if at_least else 0)
-    whole, rest = divmod(eighths, 8)
+def _solid(cells: float, width: int) -> str:
+    """Return a bar of whole cells and eighths: at least one eighth, to be seen at all."""
+    whole, rest = divmod(min(max(round(cells * 8), 1), width * 8), 8)
     return "█" * whole + (_EIGHTHS[rest] if rest else "")
 
 

@@ -75,7 +75,8 @@ class Columns:
         return sum(width + 1 for width in widths if width) - 1
 
     def _cells(self, measure: Measure) -> Iterator[tuple[str, str]]:
-        yield from bar(measure.level_in, measure.level_out, self.low, self.high, self.bar)
+        levels = measure.level_in, measure.level_out
+        yield from bar(*levels, self.low, self.high, self.bar, own=_own(measure))
         yield " ", ""
         kind = KIND_WORDS[measure.kinds[0]] if measure.kinds else ""
         for width, text, style, align in (
@@ -89,6 +90,14 @@ class Columns:
             if width:
                 yield pad(text, width, align=align), style
                 yield " ", ""
+
+
+def _own(measure: Measure) -> bool:
+    """Whether most of the way from ``level_in`` to ``level_out`` is the place's own doing."""
+    if measure.level_in is None or measure.level_out is None or measure.total is None:
+        return False
+    way = measure.level_out - measure.level_in
+    return not abs(measure.total) < abs(way) / 2  # true for nan
 
 
 def columns(flow: Flow, width: int) -> Columns:

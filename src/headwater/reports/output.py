@@ -18,13 +18,13 @@ Color = Literal["auto", "always", "never"]
 
 
 def rendered(lines: Iterable[Text], *, color: Color = "never", file: TextIO | None = None) -> str:
-    """Return the lines as text for ``file``.
+    r"""Return the lines as text for ``file``.
 
     Example:
         >>> rendered([Text("level", style="bold")])
-        'level\\n'
+        'level\n'
         >>> rendered([Text("level", style="bold")], color="always")
-        '\\x1b[1mlevel\\x1b[0m\\n'
+        '\x1b[1mlevel\x1b[0m\n'
     """
     system = _colors(color, file)
     canvas = StringIO()

@@ -21,15 +21,16 @@ _PLUMBING = frozenset({"shape", "precision", "parameter"})
 class Pass:
     """The tree of one backward pass, parents before children.
 
-    ``parent`` holds positions in these columns (-1 at a root), ``level`` decades relative to the
-    pass's root, ``gain`` the operation's own and ``junction`` that of the branches meeting there.
-    ``shown`` leaves out what only hands a parameter's gradient on (its transpose, its cast).
+    ``parent`` holds positions in these columns (-1 at a root), ``depth`` counts the operations
+    between a node and the loss. ``level`` is in decades relative to the pass's root, ``gain`` the
+    operation's own, ``junction`` that of the branches meeting there. ``shown`` leaves out what
+    only hands a parameter's gradient on (its transpose, its cast).
     """
 
     step: int
     backward: int
-    number: Sequence[int]
     parent: Sequence[int]
+    depth: Sequence[int]
     site: Sequence[int]
     level: Sequence[float | None]
     gain: Sequence[float | None]
@@ -109,8 +110,8 @@ def read(run: Run, step: int, backward: int) -> Pass:
     return Pass(
         step=step,
         backward=backward,
-        number=column("node"),
         parent=parent,
+        depth=_depth(parent),
         site=site,
         level=level,
         gain=[gain if here else None for gain, here in zip(column("gain"), arrives, strict=True)],
@@ -140,6 +141,13 @@ def parents_first(parents: Sequence[int]) -> list[int]:
     for position in order:
         order.extend(children[position])
     return order
+
+
+def _depth(parent: Sequence[int]) -> list[int]:
+    depth: list[int] = []
+    for above in parent:
+        depth.append(0 if above < 0 else depth[above] + 1)
+    return depth
 
 
 def _relative(levels: Sequence[float | None], parent: Sequence[int]) -> list[float | None]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 
 from headwater.records import Site
-from headwater.reports.folding import Place, fold, measure
+from headwater.reports.folding import Place, fold
+from headwater.reports.measures import Network, measure
 from headwater.reports.passes import Pass
 from headwater.reports.view import Row
 
@@ -17,58 +18,58 @@ Label = tuple[str, str]
 
 
 def rows_of_lines(
-    flow: Pass, sites: Sequence[Site], lines: Sequence[Hashable], most: int
+    flow: Pass, network: Network, lines: Sequence[Hashable], most: int
 ) -> dict[Hashable, tuple[Row, ...]]:
     """Return the rows of every line, each line's at most ``most`` (0: no limit).
 
     Args:
         flow: The backward pass.
-        sites: The run's sites.
+        network: The run's sites and modules.
         lines: For each node of the pass, the line that it belongs to.
         most: A line with more rows has them folded: by module, by outer module, by neighbours.
     """
-    used: dict[Hashable, set[int]] = {}
-    for line, site, shown in zip(lines, flow.site, flow.shown, strict=True):
+    used: dict[Hashable, dict[int, int]] = {}
+    for line, site, depth, shown in zip(lines, flow.site, flow.depth, flow.shown, strict=True):
         if shown:
-            used.setdefault(line, set()).add(site)
-    rank = {site: index for index, site in enumerate(forward_order(flow, sites))}
-    labels = {
-        line: labelled(sites, sorted(of, key=rank.__getitem__), most) for line, of in used.items()
-    }
+            nearest = used.setdefault(line, {})
+            nearest[site] = min(nearest.get(site, depth), depth)
+    orders = {line: forward_order(nearest, network.sites) for line, nearest in used.items()}
+    labels = {line: labelled(network.sites, order, most) for line, order in orders.items()}
     keys = [
         (line, labels[line][site]) if shown else None
         for line, site, shown in zip(lines, flow.site, flow.shown, strict=True)
     ]
-    rows: dict[Hashable, list[tuple[int, Row]]] = {}
-    for (line, label), place in fold(flow, keys).items():
-        first = min(rank[flow.site[node]] for node in place.nodes)
-        rows.setdefault(line, []).append((first, _row(flow, place, sites, label)))
+    places = fold(flow, keys)
     return {
-        line: tuple(row for _, row in sorted(of, key=lambda ranked: ranked[0]))
-        for line, of in rows.items()
+        line: tuple(
+            _row(flow, places[line, label], network, label)
+            for label in dict.fromkeys(labels[line][site] for site in order)
+        )
+        for line, order in orders.items()
     }
 
 
-def forward_order(flow: Pass, sites: Sequence[Site]) -> list[int]:
-    """Return the sites of a pass in the order of the forward pass, modules kept together.
+def forward_order(nearest: Mapping[int, int], sites: Sequence[Site]) -> list[int]:
+    """Return the sites of a line in the order of the forward pass, modules kept together.
 
-    Nodes are numbered as the graph's walk finds them from the loss, branch after branch, so a
-    second branch (the keys of an attention) is found after all that lies below the first. What
-    belongs to one module is therefore placed where the module's first node is.
+    The ledger's tree runs from the loss through shortcuts where these carry most, so that the
+    last operation of a block's branch can be as deep as the first of the block before. What
+    belongs to one module is therefore placed where the module's node nearest to the loss is.
+
+    Args:
+        nearest: The line's sites, each with the depth of its node nearest to the loss.
+        sites: The run's sites.
     """
-    used: dict[int, int] = {}
-    for number, index, shown in zip(flow.number, flow.site, flow.shown, strict=True):
-        if shown:
-            used[index] = min(used.get(index, number), number)
     modules: dict[tuple[str, ...], int] = {}
-    for index, number in used.items():
+    for index, depth in nearest.items():
         for module in _enclosing(sites[index].module):
-            modules[module] = min(modules.get(module, number), number)
+            modules[module] = min(modules.get(module, depth), depth)
 
-    def from_loss(index: int) -> tuple[int, ...]:
-        return (*(modules[module] for module in _enclosing(sites[index].module)), used[index])
+    def from_loss(index: int) -> tuple[tuple[int, str], ...]:
+        of = [(modules[module], module[-1]) for module in _enclosing(sites[index].module)]
+        return *of, (nearest[index], "")
 
-    return sorted(used, key=from_loss, reverse=True)
+    return sorted(nearest, key=from_loss, reverse=True)
 
 
 def _enclosing(module: str) -> list[tuple[str, ...]]:
@@ -76,14 +77,14 @@ def _enclosing(module: str) -> list[tuple[str, ...]]:
     return [parts[: depth + 1] for depth in range(len(parts))]
 
 
-def _row(flow: Pass, place: Place, sites: Sequence[Site], label: Label) -> Row:
-    site = sites[flow.site[place.path.first]]
+def _row(flow: Pass, place: Place, network: Network, label: Label) -> Row:
+    site = network.sites[flow.site[place.path.last]]
     library = bool(site.user_file) and (site.file, site.line) != (site.user_file, site.user_line)
     module, operation = label
     return Row(
         module=module,
         operation=operation,
-        measure=measure(flow, place, sites),
+        measure=measure(flow, place, network),
         file=site.file if library and operation else "",
         line=site.line if library and operation else 0,
     )

@@ -33,9 +33,9 @@ def report_lines(
     yield from head_lines(report.head, width)
     yield Text()
     yield from verdict_lines(report.verdicts, width, directory)
-    for flow in report.flows:
+    for index, flow in enumerate(report.flows):
         yield Text()
-        yield from flow_lines(flow, width)
+        yield from flow_lines(flow, width, explain=index == 0)
     if not report.flows:
         yield Text()
         yield from paragraph(_nothing(report.head), width)
@@ -82,11 +82,11 @@ def _nothing(head: Head) -> str:
 
 
 def verdict_lines(verdicts: Iterable[Verdict], width: int, directory: str = "") -> Iterator[Text]:
-    """Return the findings, worst first as they come, then what is healthy and what cannot be said.
+    r"""Return the findings, worst first as they come, then what is healthy and what cannot be said.
 
     Example:
         >>> healthy = Verdict(code="HW101", symptom="vanishing-gradient", answer="healthy")
-        >>> print(*verdict_lines([healthy], 80), sep="\\n")
+        >>> print(*verdict_lines([healthy], 80), sep="\n")
         healthy: nothing found
           healthy     HW101 vanishing-gradient
     """
@@ -100,15 +100,16 @@ def verdict_lines(verdicts: Iterable[Verdict], width: int, directory: str = "") 
             yield from finding_lines(finding, width, directory)
             yield Text()
     healthy = [f"{v.code} {v.symptom}" for v in verdicts if v.answer == "healthy"]
-    if not wrong:
-        sure = "healthy: nothing found" if healthy else "nothing found, and little could be judged"
-        yield Text(sure, style="bold green" if healthy else "bold")
+    if healthy and not wrong:
+        yield Text("healthy: nothing found", style="bold green")
+    elif not wrong:
+        yield Text("nothing found, but nothing could be judged either", style="bold")
     if healthy:
-        yield from _labelled("healthy", ", ".join(healthy), width, style="green")
+        yield from _labelled("healthy", ", ".join(healthy), width, room=12)
     for verdict in verdicts:
         if verdict.answer == "cannot say":
             said = f"{verdict.code} {verdict.symptom}: {verdict.reason or 'no reason given'}"
-            yield from _labelled("cannot say", said, width, style="dim")
+            yield from _labelled("cannot say", said, width, room=12)
 
 
 def finding_lines(finding: Finding, width: int, directory: str = "") -> Iterator[Text]:
@@ -148,20 +149,23 @@ def _label(label: str, text: Text) -> Text:
     return Text.assemble("  ", (pad(label, 7), "dim"), text)
 
 
-def _labelled(label: str, text: str, width: int, style: str = "") -> Iterator[Text]:
-    room = 12 if len(label) > 6 else 7
+def _labelled(label: str, text: str, width: int, room: int = 7) -> Iterator[Text]:
     for index, line in enumerate(wrapped(text, width - room - 2)):
-        yield Text.assemble("  ", (pad(label if index == 0 else "", room), style or "dim"), line)
+        yield Text.assemble("  ", (pad(label if index == 0 else "", room), "dim"), line)
 
 
-def flow_lines(flow: Flow, width: int) -> Iterator[Text]:
+def flow_lines(flow: Flow, width: int, *, explain: bool = True) -> Iterator[Text]:
     """Return the annotated source of one backward pass."""
     table = columns(flow, width)
     alike = f"; {flow.alike} such passes were recorded" if flow.alike > 1 else ""
     which = f" backward pass {flow.backward}" if flow.backward else ""
     yield Text(fit(f"step {flow.step}{which}: {clean(flow.title)}", width), style="bold")
-    said = f"{flow.nodes:,} operations{alike}. Bars: norm of the gradient in decades of the "
-    said += "loss's own; it flows up, from the loss to the input."
+    said = f"{flow.nodes:,} operations{alike}."
+    if explain:
+        said += (
+            " The bars are the gradient's norm, in decades below or above the loss's own; "
+            "the gradient flows up the page, from the loss to the input."
+        )
     yield from paragraph(said, width, style="dim")
     for source in flow.sources:
         yield Text()
@@ -199,14 +203,17 @@ def _line(line: Line, table: Columns) -> Text:
 
 
 def _row(row: Row, table: Columns, *, last: bool) -> Text:
-    name = " ".join(part for part in (row.module, row.operation) if part) or "(network)"
-    where = f"  {row.file.rpartition('/')[2]}:{row.line}" if row.file else ""
-    room = table.source - 4
-    if cell_len(name) + cell_len(where) > room:
-        where = ""
     text = Text("  └ " if last else "  ├ ", style="dim")
-    text.append(fit(clean(name), room, keep="end"), "cyan" if row.module else "")
-    text.append(where, "dim")
+    module, operation = clean(row.module), clean(row.operation)
+    if not module and not operation:
+        module = "(the network itself)"
+    text.append(fit(module, table.source - 4, keep="end"), "cyan")
+    left = table.source - text.cell_len - 1
+    if operation and left >= 4:
+        text.append((" " if module else "") + fit(operation, left))
+    where = f"  {row.file.rpartition('/')[2]}:{row.line}" if row.file else ""
+    if cell_len(where) <= table.source - text.cell_len:
+        text.append(where, "dim")
     return table.line("", row.measure, text)
 
 

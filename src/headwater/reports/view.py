@@ -40,9 +40,9 @@ class Head:
 class Measure:
     """What the gradient meets at one place: a line, or one operation of one module on it.
 
-    ``gain`` is the operation's own for one call, ``junction`` what other branches that meet here
-    add, ``total`` both together over all calls along the path from the loss that changes most
-    here. ``level_in`` is the level before the first of these calls, ``level_out`` after the last.
+    ``total`` is what all calls along one path from the loss do together (the path that changes
+    most here), ``gain`` one of them; ``junction`` is the part of ``total`` that other branches
+    meeting here add. ``level_in`` is the level before the first call, ``level_out`` after the last.
     """
 
     kinds: tuple[Kind, ...]

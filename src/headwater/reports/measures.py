@@ -1,0 +1,129 @@
+"""What is shown of a place: kinds, calls, gains, levels, dead and saturated shares."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median_low
+
+from headwater.records import Kind, Site
+from headwater.reports.folding import Place
+from headwater.reports.passes import Pass
+from headwater.reports.view import Measure
+
+NEGLIGIBLE = 0.005
+"""Decades that print as 0.00: a change of about one per cent."""
+
+_MINOR = frozenset({"shape", "junction", "precision"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """What the measures need to know of a run: its sites, and which modules hold others."""
+
+    sites: Sequence[Site]
+    containers: frozenset[str]
+
+    @classmethod
+    def of(cls, sites: Sequence[Site], modules: Iterable[str]) -> Network:
+        """Take a run's sites and the paths of its modules."""
+        return cls(
+            sites=sites,
+            containers=frozenset(path.rpartition(".")[0] for path in modules if path),
+        )
+
+
+def measure(flow: Pass, place: Place, network: Network) -> Measure:
+    """Sum up a place as it is shown."""
+    path = place.path
+    says = path.passes_on or not abs(path.junction) < NEGLIGIBLE  # true for nan
+    calls = median_low(_counts(flow, place.above, network))
+    level_in, level_out = _levels(flow, place)
+    return Measure(
+        kinds=_kinds(flow, place, network.sites),
+        operations=len(place.above),
+        calls=calls,
+        gain=path.total / _calls_on_path(flow, place, calls, network) if says else None,
+        junction=path.junction,
+        total=path.total if says else None,
+        level_in=level_in,
+        level_out=level_out,
+        dead=_worst(flow.dead, place),
+        saturated=_worst(flow.saturated, place),
+    )
+
+
+def _counts(flow: Pass, nodes: Iterable[int], network: Network) -> list[int]:
+    """How often each operation of a place ran; views, casts and sums count only alone.
+
+    ``blocks.0.fc`` and ``blocks.1.fc`` on one line are two calls of it; ``net.0`` and ``net.1``,
+    the children of an ``nn.Sequential``, are one call of two operations.
+    """
+    counts: Counter[tuple[str, str, bool]] = Counter()
+    for node in nodes:
+        site = network.sites[flow.site[node]]
+        inside = site.module in network.containers
+        own = "" if inside else site.module.rpartition(".")[2]
+        counts[own, site.operation, site.kind in _MINOR] += 1
+    major = [count for (_, _, minor), count in counts.items() if not minor]
+    return major or list(counts.values())
+
+
+def _calls_on_path(flow: Pass, place: Place, calls: int, network: Network) -> int:
+    """How many of a place's calls the path goes through: not those side by side with it."""
+    return 1 if calls == 1 else min(calls, max(_counts(flow, place.path_nodes(), network)))
+
+
+def _kinds(flow: Pass, place: Place, sites: Sequence[Site]) -> tuple[Kind, ...]:
+    """Return the kinds at a place, the one that changes the gradient most first."""
+    size: dict[Kind, float] = {}
+    for node in place.above:
+        kind = sites[flow.site[node]].kind
+        gain = abs(flow.gain[node] or 0.0)
+        size[kind] = size.get(kind, 0.0) + (gain if math.isfinite(gain) else math.inf)
+    if len(size) > 1 and size.get("shape", math.inf) < NEGLIGIBLE:
+        del size["shape"]
+    joined = sum(abs(flow.junction[node]) for node in place.above)
+    if not joined < NEGLIGIBLE:
+        size["junction"] = size.get("junction", 0.0) + joined
+    return tuple(sorted(size, key=lambda kind: -size[kind]))
+
+
+def _levels(flow: Pass, place: Place) -> tuple[float | None, float | None]:
+    """Return the level before a place and after it, over all its calls.
+
+    These are the highest that arrives and the lowest that leaves, but where the place makes the
+    gradient grow, the lowest and the highest.
+    """
+    total = place.path.total
+    arriving = _known(_before(flow, node) for node in place.entries())
+    leaving = _known(_after(flow, node) for node in place.exits())
+    if not arriving or not leaving:
+        return None, None
+    if any(map(math.isnan, leaving)) or not math.isfinite(total):
+        last = _after(flow, place.path.last)
+        return max(arriving), math.nan if math.isnan(total) or last is None else last
+    grows = total > 0 and total >= (max(leaving) - min(arriving)) / 2
+    return (min(arriving), max(leaving)) if grows else (max(arriving), min(leaving))
+
+
+def _known(levels: Iterable[float | None]) -> list[float]:
+    """Leave out side branches that receive exactly nothing, unless there is nothing else."""
+    measured = [level for level in levels if level is not None]
+    return [level for level in measured if level != -math.inf] or measured
+
+
+def _before(flow: Pass, node: int) -> float | None:
+    level = flow.level[node]
+    return level if level is None or math.isinf(level) else level - flow.junction[node]
+
+
+def _after(flow: Pass, node: int) -> float | None:
+    level, gain = flow.level[node], flow.gain[node]
+    return level if level is None or gain is None or math.isinf(level) else level + gain
+
+
+def _worst(shares: Sequence[float | None], place: Place) -> float | None:
+    return max((s for n in place.above if (s := shares[n]) is not None), default=None)
