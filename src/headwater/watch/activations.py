@@ -73,7 +73,9 @@ def _mish(_node: Any, x: Tensor) -> Tensor:
 
 def _hardswish(_node: Any, x: Tensor) -> Tensor:
     inside = (2 * x + 3) / 6
-    return torch.where(x <= -3, torch.zeros_like(x), torch.where(x >= 3, torch.ones_like(x), inside))
+    return torch.where(
+        x <= -3, torch.zeros_like(x), torch.where(x >= 3, torch.ones_like(x), inside)
+    )
 
 
 def _between(low: float, high: float, value: float) -> Callable[[Any, Tensor], Tensor]:
@@ -166,7 +168,9 @@ class Activations:
 
     _lives: dict[tuple[int, int], _Life] = field(default_factory=dict)
 
-    def read(self, node: Any, operation: str, axis: int | None, key: tuple[int, int]) -> Reading | None:
+    def read(
+        self, node: Any, operation: str, axis: int | None, key: tuple[int, int]
+    ) -> Reading | None:
         """Read one node before its backward frees what it saved; None if it keeps nothing."""
         activation = ACTIVATIONS.get(operation)
         if activation is None:

@@ -35,6 +35,7 @@ class Cadence:
     pulses: int = 0
     _plain_ms: deque[float] = field(default_factory=lambda: deque(maxlen=64))
     _sample_cost_s: float = 0.0
+    _spent_before_s: float = 0.0
     _pulse_cost_s: float = 0.0
     _next: int = 0
     _last_s: float = 0.0
@@ -46,27 +47,24 @@ class Cadence:
         """Put time that observing took on the account."""
         self.spent_s += seconds
 
-    def sampled(self, step_s: float) -> None:
-        """Learn what a sample cost: its step's time beyond a plain step's."""
+    def sampled(self) -> None:
+        """Learn what a sample cost, from what was charged since it was wanted."""
         self.samples += 1
-        plain = self.plain_s
-        cost = max(0.0, step_s - plain) if plain else 0.0
-        self.spent_s += cost
-        self._sample_cost_s = cost if self.samples <= 2 else 0.5 * (self._sample_cost_s + cost)
+        cost = self.spent_s - self._spent_before_s
+        first = self.samples <= 2  # the very first also pays for what is kept
+        self._sample_cost_s = cost if first else 0.5 * (self._sample_cost_s + cost)
 
     def plain(self, step_s: float) -> None:
         """Learn how long a step takes that is not sampled."""
         self._plain_ms.append(step_s * 1e3)
 
     def pulsed(self, seconds: float) -> None:
-        """Learn what a pulse costs."""
-        self.pulses += 1
-        self.spent_s += seconds
-        new = self.pulses <= 3
+        """Learn what a pulse costs; it has been charged already."""
+        new = self._pulse_cost_s == 0 or self.pulses <= 3  # the first pay for what is kept
         self._pulse_cost_s = seconds if new else 0.9 * self._pulse_cost_s + 0.1 * seconds
 
     def alarm(self, step: int) -> None:
-        """Something looks wrong: sample soon. Each alarm must be a good deal later than the last."""
+        """Something looks wrong: sample soon; an alarm counts once the run is twice as long."""
         if step > 2 * self._last_alarm:
             self._last_alarm = step
             self._credit = _ALARMS
@@ -90,6 +88,12 @@ class Cadence:
 
     def wants_sample(self, step: int, elapsed_s: float, optimisers: int) -> bool:
         """Whether the full ledger is taken at ``step``, the next one."""
+        wanted = self._wants(step, elapsed_s, optimisers)
+        if wanted:
+            self._spent_before_s = self.spent_s
+        return wanted
+
+    def _wants(self, step: int, elapsed_s: float, optimisers: int) -> bool:
         if self.options.every is not None:
             return step % self.options.every == 0
         if self.options.steps is not None:

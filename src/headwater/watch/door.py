@@ -10,7 +10,7 @@ when the last listener leaves; while nobody listens nothing of ours is in the wa
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from torch.optim.optimizer import (
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of ``backward`` or ``grad``: roots, the gradients given for them, the inputs asked."""
+    """One call of ``backward`` or ``grad``: roots, their gradients if given, inputs if asked for."""
 
     roots: Sequence[Tensor]
     gradients: Sequence[Tensor | None]
@@ -37,13 +37,26 @@ class Call:
 class Listener(Protocol):
     """What an observation hears. None of these may raise."""
 
-    def backward_begins(self, call: Call) -> object: ...
-    def backward_ends(self, call: Call, token: object, results: Sequence[Tensor | None]) -> None: ...
-    def step_begins(self, optimiser: Optimizer) -> None: ...
-    def step_ends(self, optimiser: Optimizer) -> None: ...
-    def loss_scaled(self, scaler: Any, output: Any) -> None: ...
-    def scaler_step_begins(self, scaler: Any, optimiser: Optimizer) -> None: ...
-    def scaler_step_ends(self, scaler: Any, optimiser: Optimizer) -> None: ...
+    def backward_begins(self, call: Call) -> object:
+        """Hear that a backward pass starts; what is returned comes back as its token."""
+
+    def backward_ends(self, call: Call, token: object, results: Sequence[Tensor | None]) -> None:
+        """Hear that it is over, however it ended; ``results`` are those of ``grad``."""
+
+    def step_begins(self, optimiser: Optimizer) -> None:
+        """Hear that an optimiser is about to step."""
+
+    def step_ends(self, optimiser: Optimizer) -> None:
+        """Hear that it has stepped."""
+
+    def loss_scaled(self, scaler: Any, output: Any) -> None:
+        """Hear what a gradient scaler made of a loss."""
+
+    def scaler_step_begins(self, scaler: Any, optimiser: Optimizer) -> None:
+        """Hear that a gradient scaler may step an optimiser."""
+
+    def scaler_step_ends(self, scaler: Any, optimiser: Optimizer) -> None:
+        """Hear that it has, or has skipped it."""
 
 
 class Door:
@@ -91,19 +104,21 @@ class Door:
         self._undo.append(restore)
 
     def _backward(self, original: Any) -> Any:
-        def backward(
+        def backward(  # noqa: PLR0917  # torch's own signature
             tensors: Any,
             grad_tensors: Any = None,
             retain_graph: bool | None = None,
             create_graph: bool = False,
             grad_variables: Any = None,
             inputs: Any = None,
-        ) -> None:
+        ) -> Any:
             listeners = self._listeners
             if not listeners:
                 return original(
                     tensors, grad_tensors, retain_graph, create_graph, grad_variables, inputs
                 )
+            tensors, inputs = _settled(tensors), _settled(inputs)
+            grad_tensors = _settled(grad_tensors)
             call = Call(
                 _tensors(tensors),
                 _gradients(grad_tensors if grad_tensors is not None else grad_variables),
@@ -125,11 +140,10 @@ class Door:
             listeners = self._listeners
             if not listeners:
                 return original(outputs, inputs, *args, **kwargs)
+            outputs, inputs = _settled(outputs), _settled(inputs)
             given = args[0] if args else kwargs.get("grad_outputs")
             creates = args[2] if len(args) > 2 else kwargs.get("create_graph", False)
-            call = Call(
-                _tensors(outputs), _gradients(given), _tensors(inputs), bool(creates), True
-            )
+            call = Call(_tensors(outputs), _gradients(given), _tensors(inputs), bool(creates), True)
             tokens = [listener.backward_begins(call) for listener in listeners]
             results: Sequence[Tensor | None] = ()
             try:
@@ -173,22 +187,20 @@ class Door:
             listener.step_ends(optimiser)
 
 
+def _settled(value: Any) -> Any:
+    """Return an iterator's items: ``model.parameters()`` can be read only once, and torch must."""
+    return tuple(value) if isinstance(value, Iterator) else value
+
+
 def _tensors(value: Any) -> Sequence[Tensor]:
-    if isinstance(value, Tensor):
-        return (value,)
-    try:
-        return tuple(item for item in value if isinstance(item, Tensor))
-    except TypeError:  # a gradient edge, or what torch will refuse in its own words
-        return ()
+    items = (value,) if isinstance(value, Tensor) else value
+    if isinstance(items, (tuple, list)) and all(isinstance(item, Tensor) for item in items):
+        return items
+    return ()  # a gradient edge, or what torch will refuse in its own words
 
 
 def _gradients(value: Any) -> Sequence[Tensor | None]:
-    if value is None or isinstance(value, Tensor):
-        return (value,)
-    try:
-        return tuple(value)
-    except TypeError:
-        return ()
+    return value if isinstance(value, (tuple, list)) else (value,)
 
 
 DOOR = Door()

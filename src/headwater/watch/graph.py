@@ -20,10 +20,11 @@ from headwater.watch.operations import (
 )
 
 Edges = tuple[tuple[tuple[int, int], ...], ...]
-"""For each node, for each of its inputs: (number of the child, which of its outputs), -1 if none."""
+"""For each node and each of its inputs: (number of the child, which of its outputs); -1 if none."""
 
 _CHANNELS_FIRST = ("Convolution", "BatchNorm", "GroupNorm", "InstanceNorm")
 _FEATURES_LAST = ("Mm", "Addmm", "Linear", "LayerNorm", "Bmm", "RmsNorm", "Embedding")
+_PASSES_LOSS = ("loss", "shape", "precision", "junction", "attention")
 _HOPS = 12  # how far below an activation its layer is looked for
 
 
@@ -96,13 +97,18 @@ def make_plan(names: Sequence[str], edges: Edges, parameter_leaves: frozenset[in
     order = _topological(edges, [len(p) for p in parents])
     to_parameter = _parameter_branches(order, operations, base, edges, parameter_leaves)
     signal = tuple(
-        tuple(child >= 0 and not to_parameter[child] for child, _ in children)
-        for children in edges
+        tuple(child >= 0 and not to_parameter[child] for child, _ in children) for children in edges
     )
     by_parameter = tuple(
         any(child >= 0 and to_parameter[child] for child, _ in children) for children in edges
     )
-    kinds = _kinds(order, operations, base, parents, signal, by_parameter)
+    refined = tuple(
+        _kind_among(operation, kind, sum(carries), scaled)
+        for operation, kind, carries, scaled in zip(
+            operations, base, signal, by_parameter, strict=True
+        )
+    )
+    kinds = _with_loss(order, operations, refined, parents)
     return Plan(
         operations=operations,
         kinds=kinds,
@@ -152,27 +158,22 @@ def _parameter_branches(
     return branch
 
 
-def _kinds(
+def _with_loss(
     order: list[int],
     operations: Sequence[str],
-    base: Sequence[Kind],
+    refined: Sequence[Kind],
     parents: list[list[int]],
-    signal: tuple[tuple[bool, ...], ...],
-    by_parameter: tuple[bool, ...],
 ) -> tuple[Kind, ...]:
-    kinds: list[Kind] = list(base)
-    in_loss = [False] * len(base)
+    """Call the arithmetic between the roots and the network the loss's own."""
+    kinds = list(refined)
+    in_loss = [False] * len(kinds)
     for node in order:
-        operation, signals = operations[node], sum(signal[node])
-        kinds[node] = _kind_among(operation, base[node], signals, by_parameter[node])
-        at_loss = all(in_loss[parent] for parent in parents[node])
-        in_loss[node] = at_loss and (
-            operation in ARITHMETIC
-            or base[node] in ("loss", "shape", "precision", "junction", "attention")
+        operation, kind = operations[node], refined[node]
+        arithmetic = operation in ARITHMETIC and kind != "junction"
+        in_loss[node] = all(in_loss[parent] for parent in parents[node]) and (
+            arithmetic or kind in _PASSES_LOSS
         )
-        if in_loss[node] and (
-            (operation in ARITHMETIC and kinds[node] != "junction") or operation == "Softmax"
-        ):
+        if in_loss[node] and (arithmetic or operation == "Softmax"):
             kinds[node] = "loss"
     return tuple(kinds)
 
@@ -200,9 +201,7 @@ def _unit_axis(
 ) -> int | None:
     for _ in range(_HOPS):
         onward = [
-            child
-            for (child, _), carries in zip(edges[node], signal[node], strict=True)
-            if carries
+            child for (child, _), carries in zip(edges[node], signal[node], strict=True) if carries
         ]
         if not onward:
             return None

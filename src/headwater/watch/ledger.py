@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headwater.watch.statistics import Scalar, decades, fetch
+from headwater.watch.statistics import Scalar, decades
 from headwater.watch.tap import ROOT, Measured
 
 
@@ -26,20 +26,31 @@ class Account:
     gain: list[float | None]
 
 
-def settle(measured: Measured, signal: Sequence[Sequence[int]]) -> Account:
+def scalars(measured: Measured) -> list[Scalar | None]:
+    """Return all norms of a backward pass in one list, to be fetched together."""
+    flat: list[Scalar | None] = list(measured.arriving)
+    for sent in measured.contributions:
+        flat.extend([size for _, size in sent])
+    return flat
+
+
+def settle(
+    measured: Measured, numbers: Sequence[float | None], signal: Sequence[Sequence[int]]
+) -> Account:
     """Choose each node's parent and work out the account.
 
     Args:
-        measured: The norms, still on their device.
+        measured: Which node sent to which.
+        numbers: The norms of :func:`scalars`, on the host.
         signal: For each node the children that carry the signal on (not into a parameter).
     """
-    arriving, contributions = _on_host(measured)
+    arriving, contributions = _by_node(measured, numbers)
     best = [max(sent, key=_size, default=None) for sent in contributions]
     sent_to: list[dict[int, float]] = [{} for _ in arriving]
     for child, sent in enumerate(contributions):
-        for parent, size in sent:
+        for parent, part in sent:
             if parent != ROOT:
-                sent_to[parent][child] = max(size, sent_to[parent].get(child, 0.0))
+                sent_to[parent][child] = max(part, sent_to[parent].get(child, 0.0))
     account = Account([], [], [], [], [], [])
     for number, size in enumerate(arriving):
         if size is None:
@@ -61,20 +72,16 @@ def settle(measured: Measured, signal: Sequence[Sequence[int]]) -> Account:
     return account
 
 
-def _on_host(
-    measured: Measured,
+def _by_node(
+    measured: Measured, numbers: Sequence[float | None]
 ) -> tuple[list[float | None], list[list[tuple[int, float]]]]:
-    flat: list[Scalar | None] = list(measured.arriving)
-    for sent in measured.contributions:
-        flat.extend([size for _, size in sent])
-    numbers = fetch(flat)
     count = len(measured.arriving)
     rest = iter(numbers[count:])
     contributions = [
         [(parent, float(next(rest) or 0.0)) for parent, _ in sent]
         for sent in measured.contributions
     ]
-    return numbers[:count], contributions
+    return list(numbers[:count]), contributions
 
 
 def _size(contribution: tuple[int, float]) -> float:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from headwater.records import ParameterInfo
 
+_GLIMPSES = 256
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_forward_module.")
 
 
@@ -132,6 +133,8 @@ class Names:
             return self.add_parameter(tensor)
         if _global_name(tensor):
             return self.add_parameter(tensor)
+        if len(self._glimpsed) >= _GLIMPSES:
+            self._glimpsed.clear()
         self._glimpsed[id(tensor)] = weakref.ref(tensor)
         return None
 
@@ -167,6 +170,11 @@ class Names:
             for number, root in enumerate(self._roots)
             for module, path in root.paths.items()
         )
+
+    def devices(self) -> tuple[str, ...]:
+        """Return the devices that hold parameters."""
+        tensors = [known.tensor() for known in self.parameters]
+        return tuple(sorted({str(tensor.device) for tensor in tensors if tensor is not None}))
 
     def parameter_infos(self) -> tuple[ParameterInfo, ...]:
         """Return all parameters with the names and facts known by now."""

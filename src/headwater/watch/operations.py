@@ -115,23 +115,20 @@ _LINALG = """
 
 _COMPILED = "CompiledFunction"
 
-_TABLE: dict[str, Kind] = {
-    name: kind
-    for kind, names in (
-        ("weights", _WEIGHTS),
-        ("activation", _ACTIVATION),
-        ("normalisation", _NORMALISATION),
-        ("attention", _ATTENTION),
-        ("junction", _JUNCTION),
-        ("loss", _LOSS),
-        ("precision", _PRECISION),
-        ("shape", _SHAPE),
-        ("shape", _LINALG),
-        ("compiled", _COMPILED),
-        ("parameter", "AccumulateGrad"),
-    )
-    for name in names.split()
-}
+_LISTS: tuple[tuple[Kind, str], ...] = (
+    ("weights", _WEIGHTS),
+    ("activation", _ACTIVATION),
+    ("normalisation", _NORMALISATION),
+    ("attention", _ATTENTION),
+    ("junction", _JUNCTION),
+    ("loss", _LOSS),
+    ("precision", _PRECISION),
+    ("shape", _SHAPE),
+    ("shape", _LINALG),
+    ("compiled", _COMPILED),
+    ("parameter", "AccumulateGrad"),
+)
+_TABLE: dict[str, Kind] = {name: kind for kind, names in _LISTS for name in names.split()}
 _TABLE |= dict.fromkeys(ARITHMETIC, "shape")
 _TABLE |= dict.fromkeys(PRODUCTS, "weights")
 

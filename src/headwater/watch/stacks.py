@@ -13,6 +13,7 @@ import linecache
 import re
 import sys
 import sysconfig
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +57,9 @@ class Trace(list[str]):
 
     def __init__(self, place: Place) -> None:
         text = linecache.getline(place.file, place.line).strip()
-        super().__init__([f'  File "{place.file}", line {place.line}, in {place.function}\n    {text}\n'])
+        super().__init__(
+            [f'  File "{place.file}", line {place.line}, in {place.function}\n    {text}\n']
+        )
         self.place = place
 
 
@@ -69,6 +72,7 @@ class Stacks:
     """
 
     def __init__(self) -> None:
+        self.seconds = 0.0
         self._layers: dict[int, tuple[CodeType, Layer]] = {}
         self._traces: dict[tuple[str, int, int, int], Trace] = {}
         self._depth = 0
@@ -99,6 +103,11 @@ class Stacks:
         """
         if torch.is_anomaly_enabled() and not torch.is_anomaly_check_nan_enabled():
             torch.autograd.set_detect_anomaly(False)
+
+    def resume(self) -> None:
+        """Switch anomaly mode on again, after a backward pass for which it was quiet."""
+        if self.tracing and not torch.is_anomaly_enabled():
+            torch.autograd.set_detect_anomaly(True, check_nan=False)
 
     @property
     def tracing(self) -> bool:
@@ -133,14 +142,20 @@ class Stacks:
         return "user"
 
     def _answer(self) -> list[str]:
+        began = time.perf_counter()
+        found = self._look()
+        self.seconds += time.perf_counter() - began
+        return found
+
+    def _look(self) -> list[str]:
         if fx_traceback.should_preserve_node_meta:
             return list(self._original())
-        frame: FrameType | None = sys._getframe(1)
+        frame: FrameType | None = sys._getframe(2)
         inner = user = None
         module = root = None
         while frame is not None:
             layer = self._layer(frame.f_code)
-            if layer == "user" or layer == "library":
+            if layer in ("user", "library"):
                 inner = inner or frame
                 user = user or (frame if layer == "user" else None)
             elif layer == "call":

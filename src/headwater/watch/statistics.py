@@ -1,13 +1,14 @@
 """Pure statistics of tensors, each at most a few passes and never a synchronisation.
 
 On the CPU a result is a float at once; on another device it stays there as a 0-d float64 tensor
-(:data:`Scalar`) until :func:`fetch` brings all of them over in one copy.
+(:data:`Scalar`) until :class:`Fetched` brings all of them over in one copy.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,10 +82,12 @@ def _scaled_norm(tensor: Tensor) -> Tensor:
     """Scale by the largest entry first where float64 itself could overflow."""
     if tensor.dtype not in (torch.float64, torch.complex128):
         wide = torch.complex128 if tensor.is_complex() else torch.float64
-        return torch.linalg.vector_norm(tensor, dtype=wide).real
+        real: Tensor = torch.linalg.vector_norm(tensor, dtype=wide).real
+        return real
     largest = tensor.abs().amax()
     scale = torch.where((largest > 0) & torch.isfinite(largest), largest, torch.ones_like(largest))
-    return torch.linalg.vector_norm(tensor / scale) * scale
+    size: Tensor = torch.linalg.vector_norm(tensor / scale) * scale
+    return size
 
 
 def _device_norm(tensor: Tensor) -> Tensor:
@@ -99,28 +102,71 @@ def norms(tensors: Sequence[Tensor]) -> list[Scalar]:
     return list(torch._foreach_norm(dense, 2, dtype=torch.float64))
 
 
-def fetch(values: Sequence[Scalar | None]) -> list[float | None]:
-    """Bring all scalars to the host, with one copy for each device that holds any.
+def combine(sizes: Sequence[Scalar]) -> Scalar:
+    """Return the norm of several tensors together from the norm of each.
 
     Example:
-        >>> fetch([1.0, None, torch.tensor(2.0)])
-        [1.0, None, 2.0]
+        >>> combine([3.0, 4.0])
+        5.0
     """
-    result: list[float | None] = [None if isinstance(v, Tensor) else v for v in values]
-    devices: dict[torch.device, list[int]] = {}
-    for index, value in enumerate(values):
-        if isinstance(value, Tensor):
-            devices.setdefault(value.device, []).append(index)
-    for indices in devices.values():
-        stacked = torch.stack([_as_float64(values[i]) for i in indices])
-        for index, number in zip(indices, stacked.tolist(), strict=True):
-            result[index] = number
-    return result
+    floats = [size for size in sizes if isinstance(size, float)]
+    if len(floats) == len(sizes):
+        return math.hypot(*floats)
+    size: Tensor = torch.linalg.vector_norm(torch.stack([torch.as_tensor(size) for size in sizes]))
+    return size
 
 
-def _as_float64(value: Scalar | None) -> Tensor:
-    assert isinstance(value, Tensor)
-    return value.detach().reshape(()).to(torch.float64)
+def read_scalar(tensor: Tensor) -> Scalar:
+    """Return a one-element tensor as a float on the CPU, as a copy of its own elsewhere."""
+    if tensor.device.type == "cpu":
+        return float(tensor.item())
+    return tensor.detach().reshape(()).double().clone()
+
+
+class Fetched:
+    """Statistics on their way to the host: one asynchronous copy for each device that holds any.
+
+    ``done`` asks without waiting whether they have arrived; ``values`` waits if need be, and
+    returns a float for each scalar and a list of floats for each vector.
+
+    Example:
+        >>> Fetched([1.0, None, torch.tensor(2.0), torch.tensor([3.0, 4.0])]).values()
+        [1.0, None, 2.0, [3.0, 4.0]]
+    """
+
+    def __init__(self, statistics: Sequence[Scalar | None]) -> None:
+        self._values: list[Any] = [None if isinstance(s, Tensor) else s for s in statistics]
+        self._copies: list[tuple[Tensor, list[tuple[int, torch.Size]]]] = []
+        self._events: list[torch.cuda.Event] = []
+        places: dict[torch.device, list[tuple[int, Tensor]]] = {}
+        for index, value in enumerate(statistics):
+            if isinstance(value, Tensor):
+                places.setdefault(value.device, []).append((index, value))
+        for device, found in places.items():
+            flat = torch.cat([value.detach().reshape(-1).double() for _, value in found])
+            shapes = [(index, value.shape) for index, value in found]
+            self._copies.append((flat.to("cpu", non_blocking=True), shapes))
+            if device.type == "cuda":
+                event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                event.record(torch.cuda.current_stream(device))
+                self._events.append(event)
+
+    def done(self) -> bool:
+        """Whether the copies have arrived; never waits."""
+        return all(event.query() for event in self._events)  # type: ignore[no-untyped-call]
+
+    def values(self) -> list[Any]:
+        """Return all statistics in their order; None where None was given."""
+        for event in self._events:
+            event.synchronize()
+        for copy, shapes in self._copies:
+            numbers, start = copy.tolist(), 0
+            for index, shape in shapes:
+                end = start + shape.numel()
+                self._values[index] = numbers[start:end] if shape else numbers[start]
+                start = end
+        self._copies, self._events = [], []
+        return self._values
 
 
 def decades(size: float | None) -> float:

@@ -7,7 +7,7 @@ gradient is kept: one more reference would change where autograd adds in place.
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from headwater.watch.graph import Plan, Walk
-from headwater.watch.statistics import Scalar, norm
+from headwater.watch.statistics import Scalar, combine, norm
 
 Children = tuple[tuple[int, int], ...]
 
@@ -45,6 +45,7 @@ class Tap:
 
     def __init__(self, fault: Callable[[Exception], None]) -> None:
         self.measured = Measured()
+        self.seconds = 0.0
         self._fault = fault
         self._handles: list[Any] = []
         self._children: list[Children] = []
@@ -108,6 +109,7 @@ class Tap:
         grad_inputs: Sequence[Tensor | None],
         grad_outputs: Sequence[Tensor | None],
     ) -> None:
+        began = time.perf_counter()
         try:
             if self._inside and self._inside[-1] == number:
                 self._inside.pop()
@@ -118,6 +120,8 @@ class Tap:
                 self._measure(number, grad_inputs, grad_outputs)
         except Exception as error:
             self._fault(error)
+        finally:
+            self.seconds += time.perf_counter() - began
 
     def _measure(
         self,
@@ -162,15 +166,3 @@ def _mark(gradient: Tensor) -> tuple[int, int]:
     if gradient.layout is not torch.strided or type(gradient) is not Tensor:
         return (id(gradient), -1)  # no address of its own: measured again
     return (gradient.data_ptr(), gradient._version)
-
-
-def combine(sizes: Sequence[Scalar]) -> Scalar:
-    """Return the norm of several tensors together from the norm of each.
-
-    Example:
-        >>> combine([3.0, 4.0])
-        5.0
-    """
-    if all(isinstance(size, float) for size in sizes):
-        return math.hypot(*sizes)  # type: ignore[arg-type]
-    return torch.linalg.vector_norm(torch.stack([torch.as_tensor(size) for size in sizes]))

@@ -1,0 +1,92 @@
+"""From measurements to rows: waits for figures to leave their device, then hands them over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from headwater.watch.recorder import Recorder
+from headwater.watch.samples import GraphSample
+from headwater.watch.statistics import Fetched, combine
+from headwater.watch.steps import Step
+
+Deliver = Callable[[list[Any]], None]
+
+
+class Delivery:
+    """Keeps what is still on its way from a device, in order; asks, but never waits, for it."""
+
+    def __init__(self, recorder: Recorder, alarm: Callable[[int], None]) -> None:
+        self._recorder = recorder
+        self._alarm = alarm
+        self._waiting: list[tuple[Fetched, Deliver]] = []
+
+    def graph(self, graph: GraphSample) -> None:
+        """Deliver the ledger of one backward pass."""
+
+        def deliver(numbers: list[Any]) -> None:
+            self._recorder.submit(lambda: [("sites", graph.columns(numbers))])
+
+        self._when_fetched(Fetched(graph.scalars()), deliver)
+
+    def parameters(self, step: Step, held: Mapping[int, int | None]) -> None:
+        """Deliver a sampled step's parameters: those its optimiser holds, and those none does."""
+        sample = step.parameters
+        if sample is None:
+            return
+        sample.raw = {
+            index: raw
+            for index, raw in sample.raw.items()
+            if held[index] in (sample.optimiser, None)
+        }
+        rows = sample.rows()
+
+        def deliver(numbers: list[Any]) -> None:
+            self._recorder.submit(lambda: [("parameters", rows.columns(numbers))])
+
+        self._when_fetched(Fetched(rows.scalars()), deliver)
+
+    def pulse(self, step: Step, elapsed_s: float, step_s: float) -> None:
+        """Deliver a step's row; its gradient norms are null where it was not pulsed."""
+        indices = [index for index, _ in step.norms or ()]
+        sizes = [size for _, size in step.norms or ()]
+        total = combine(sizes) if sizes else None
+        fetched = Fetched([step.loss(), step.loss_scale, total, *sizes])
+        taken = step.norms is not None
+
+        def deliver(numbers: list[Any]) -> None:
+            loss, scale, whole, *each = numbers
+            norms: list[float | None] | None = None
+            if taken:
+                norms = [None] * (max(indices, default=-1) + 1)
+                for index, size in zip(indices, each, strict=True):
+                    norms[index] = size
+            if any(value is not None and value - value != 0 for value in (loss, whole)):
+                self._alarm(step.number)
+            step_ms = step_s * 1e3 if step.number else None
+            self._recorder.pulse(
+                (
+                    *(step.number, elapsed_s, step_ms, step.optimiser, loss, step.backwards),
+                    *(scale, step.skipped, step.sampled, whole, norms),
+                )
+            )
+
+        self._when_fetched(fetched, deliver)
+
+    def pass_on(self) -> None:
+        """Hand over what has arrived."""
+        while self._waiting and self._waiting[0][0].done():
+            fetched, deliver = self._waiting.pop(0)
+            deliver(fetched.values())
+
+    def finish(self) -> None:
+        """Hand over everything, waiting for what is still on its way."""
+        while self._waiting:
+            fetched, deliver = self._waiting.pop(0)
+            deliver(fetched.values())
+
+    def _when_fetched(self, fetched: Fetched, deliver: Deliver) -> None:
+        if not self._waiting and fetched.done():
+            deliver(fetched.values())
+        else:
+            self._waiting.append((fetched, deliver))

@@ -1,0 +1,176 @@
+"""What ran: everything of ``run.json`` that is not a measurement, and its assembly."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import headwater
+from headwater.records import OptimiserInfo
+from headwater.runs.info import RunInfo
+from headwater.watch.cadence import Cadence
+from headwater.watch.names import Names
+from headwater.watch.options import Options
+from headwater.watch.sites import SiteTable
+
+_REFRESH_S = 5.0
+
+
+class Identity:
+    """Collects what ran, and how the observation fared."""
+
+    def __init__(self, options: Options, command: Sequence[str], script: str | None) -> None:
+        self.optimisers: list[OptimiserInfo] = []
+        self.notes: list[str] = []
+        self._options = options
+        self._command = tuple(command)
+        self._script = str(Path(script).absolute()) if script else ""
+        self._directory = str(Path.cwd())
+        self._started = _now()
+        self._ended: str | None = None
+        self._exit: dict[str, Any] | None = None
+        self._status = "running"
+        self._reason: str | None = None
+        self._steps = 0
+        self._seed: int | None = None
+        self._unseen: dict[str, int] = {"compiled_nodes": 0, "nodes": 0}
+        self._compiled: set[int] = set()
+        self._git: dict[str, Any] | None = None
+        self._git_asked = False
+        self._written = time.monotonic()
+
+    def seen_step(self) -> None:
+        """Count a step; the seed is asked for when the first has ended."""
+        self._steps += 1
+        if self._seed is None:
+            self._seed = torch.initial_seed()
+
+    def saw(self, nodes: int, compiled: int, leaves: set[int]) -> None:
+        """Note how much of the last sampled graph was hidden in compiled regions."""
+        self._unseen = {"compiled_nodes": compiled, "nodes": nodes}
+        self._compiled |= leaves
+
+    def stop(self, reason: str) -> None:
+        """Note that the observation ended before the training did."""
+        self._status, self._reason = "stopped", reason
+
+    def end(self, exit_code: int | None, exception: str | None) -> None:
+        """Note the end of the training."""
+        self._ended = _now()
+        self._exit = {"code": exit_code, "exception": exception}
+        if self._status == "running":
+            self._status = "complete"
+
+    def stale(self) -> bool:
+        """Whether ``run.json`` should be written again for the figures of overhead alone."""
+        return time.monotonic() - self._written > _REFRESH_S
+
+    def info(
+        self,
+        *,
+        names: Names,
+        sites: SiteTable,
+        cadence: Cadence,
+        elapsed_s: float,
+        unknown: Mapping[str, int],
+    ) -> RunInfo:
+        """Return ``run.json`` as it stands."""
+        self._written = time.monotonic()
+        parameters = names.parameter_infos()
+        elements = sum(info.elements for info in parameters)
+        hidden = sum(parameters[index].elements for index in self._compiled)
+        return RunInfo(
+            headwater=headwater.__version__,
+            command=self._command,
+            script=self._script,
+            directory=self._directory,
+            started=self._started,
+            ended=self._ended,
+            exit=self._exit,
+            versions={"python": platform.python_version(), "torch": str(torch.__version__)},
+            device=names.devices(),
+            git=self._revision(),
+            seed=self._seed,
+            sampling={
+                "overhead": self._options.overhead,
+                "every": self._options.every,
+                "steps": list(self._options.steps) if self._options.steps else None,
+                "eager_samples": self._options.eager_samples,
+            },
+            observation={
+                "status": self._status,
+                "reason": self._reason,
+                "notes": list(self.notes),
+            },
+            overhead={
+                "observer_s": cadence.spent_s,
+                "elapsed_s": elapsed_s,
+                "steps": self._steps,
+                "samples": cadence.samples,
+                "pulses": cadence.pulses,
+            },
+            modules=names.modules(),
+            parameters=parameters,
+            optimisers=tuple(self.optimisers),
+            sites=sites.render(parameters),
+            sources=sites.sources(),
+            unknown_operations=dict(unknown),
+            unseen={
+                **self._unseen,
+                "compiled_parameter_share": hidden / elements if elements else 0.0,
+            },
+        )
+
+    def _revision(self) -> dict[str, Any] | None:
+        if not self._git_asked:
+            self._git_asked = True
+            self._git = _git(Path(self._script).parent if self._script else Path(self._directory))
+        return self._git
+
+
+def describe_optimiser(optimiser: torch.optim.Optimizer) -> OptimiserInfo:
+    """Return an optimiser's class and the plain settings of its first group."""
+    group = optimiser.param_groups[0] if optimiser.param_groups else {}
+    settings = {
+        name: float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else value
+        for name, value in group.items()
+        if name != "params" and isinstance(value, int | float | bool | str | None)
+    }
+    betas = group.get("betas")
+    if isinstance(betas, tuple) and all(isinstance(beta, float) for beta in betas):
+        settings |= {f"beta{n}": beta for n, beta in enumerate(betas, 1)}
+    return OptimiserInfo(type=type(optimiser).__name__, settings=settings)
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _git(folder: Path) -> dict[str, Any] | None:
+    def ask(*words: str) -> str | None:
+        try:
+            found = subprocess.run(
+                ["git", "-C", str(folder), *words],
+                capture_output=True,
+                text=True,
+                timeout=2,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return found.stdout.strip() if found.returncode == 0 else None
+
+    revision = ask("rev-parse", "HEAD")
+    if revision is None:
+        return None
+    return {"revision": revision, "dirty": bool(ask("status", "--porcelain", "-uno"))}

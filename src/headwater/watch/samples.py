@@ -1,0 +1,261 @@
+"""One sampled backward pass: from a call of ``backward`` to rows of the sites table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.watch.activations import Activations, Reading
+from headwater.watch.door import Call
+from headwater.watch.graph import Edges, Plan, Walk, make_plan, walk
+from headwater.watch.ledger import scalars, settle
+from headwater.watch.names import Names
+from headwater.watch.sites import SiteTable
+from headwater.watch.stacks import NOWHERE, STACKS, Place
+from headwater.watch.statistics import Scalar, combine, norm
+from headwater.watch.tap import Tap
+
+_READ = tuple(name for name in Reading.__dataclass_fields__ if name != "units")
+_Key = tuple[tuple[str, ...], Edges, tuple[tuple[int, int | None], ...]]
+
+
+@dataclass(slots=True)
+class Shape:
+    """What is kept for all graphs of one shape: the plan, and the sites while lines stay put."""
+
+    plan: Plan
+    parameters: dict[int, int | None]
+    onward: list[list[int]]
+    places: list[Place]
+    sites: list[int]
+    calls: list[int]
+
+
+@dataclass(slots=True)
+class GraphSample:
+    """One backward pass under the tap; grows when another starts inside it."""
+
+    step: int
+    backward: int
+    tap: Tap
+    sites: list[int] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)
+    parameters: list[int | None] = field(default_factory=list)
+    onward: list[list[int]] = field(default_factory=list)
+    readings: dict[int, Reading] = field(default_factory=dict)
+    roots: dict[tuple[Any, int], int] = field(default_factory=dict)
+    compiled_nodes: int = 0
+    compiled_leaves: set[int] = field(default_factory=set)
+
+    def scalars(self) -> list[Scalar | None]:
+        """Return all that was measured, to be fetched together."""
+        values = scalars(self.tap.measured)
+        for reading in self.readings.values():
+            values.extend(getattr(reading, name) for name in _READ)
+        return values
+
+    def columns(self, numbers: Sequence[float | None]) -> dict[str, list[Any]]:
+        """Return the rows of ``sites.arrow`` from the fetched numbers."""
+        measured = self.tap.measured
+        account = settle(measured, numbers, self.onward)
+        first = len(numbers) - len(_READ) * len(self.readings)
+        columns: dict[str, list[Any]] = {
+            "step": [self.step] * len(account.node),
+            "backward": [self.backward] * len(account.node),
+            "node": account.node,
+            "parent": account.parent,
+            "site": [self.sites[node] for node in account.node],
+            "call": [self.calls[node] for node in account.node],
+            "edge_decades": account.edge,
+            "junction_decades": account.junction,
+            "level": account.level,
+            "gain": account.gain,
+            "elements": [measured.elements[node] for node in account.node],
+            "parameter": [self.parameters[node] for node in account.node],
+        }
+        by_node: dict[int, Sequence[float | None]] = {
+            node: numbers[first + i * len(_READ) : first + (i + 1) * len(_READ)]
+            for i, node in enumerate(self.readings)
+        }
+        units = {node: reading.units for node, reading in self.readings.items()}
+        columns["units"] = [units.get(node) for node in account.node]
+        nothing: Sequence[float | None] = [None] * len(_READ)
+        for place, name in enumerate(_READ):
+            columns[name] = [by_node.get(node, nothing)[place] for node in account.node]
+        return columns
+
+
+class Sampler:
+    """Attaches to backward passes and knows the shapes met so far."""
+
+    def __init__(self, names: Names, sites: SiteTable, fault: Callable[[Exception], None]) -> None:
+        self.unknown: dict[str, int] = {}
+        self._names = names
+        self._sites = sites
+        self._fault = fault
+        self._shapes: dict[_Key, Shape] = {}
+        self._activations = Activations()
+
+    def begin(self, call: Call, step: int, backward: int) -> GraphSample | None:
+        """Hook the graph of a call; None if there is none."""
+        edges = _root_edges(call)
+        if not edges:
+            return None
+        sample = GraphSample(step=step, backward=backward, tap=Tap(self._fault))
+        several = len({node for node, _, _ in edges}) > 1
+        if several:
+            self._virtual_root(sample)
+        self._attach(sample, edges, virtual_root=several)
+        if several:
+            sample.tap.measured.arriving[0] = combine([size for _, _, size in edges])
+            sample.tap.measured.elements[0] = len(edges)
+            for node, _, size in edges:
+                sample.tap.send(0, sample.roots[node, 0], size)
+        return sample
+
+    def nest(self, sample: GraphSample, call: Call) -> None:
+        """Hook a backward pass that starts inside the sampled one."""
+        parent, edges = sample.tap.current, _root_edges(call)
+        if parent is None or not edges:
+            return
+        sample.roots.clear()
+        self._attach(sample, edges, virtual_root=False)
+        for node, _, size in edges:
+            sample.tap.send(parent, sample.roots[node, 0], size)
+            sample.onward[parent].append(sample.roots[node, 0])
+
+    def capture(self, sample: GraphSample, call: Call, results: Sequence[Tensor | None]) -> None:
+        """Take the gradients that ``torch.autograd.grad`` hands back instead of storing."""
+        for tensor, gradient in zip(call.inputs or (), results, strict=False):
+            if gradient is None or not tensor.requires_grad:
+                continue
+            edge = torch.autograd.graph.get_gradient_edge(tensor)
+            number = sample.roots.get((edge.node, 0))
+            if number is not None:
+                sample.tap.capture(number, gradient)
+
+    def _virtual_root(self, sample: GraphSample) -> None:
+        sample.sites.append(self._sites.number("roots", "loss", NOWHERE, None))
+        sample.calls.append(0)
+        sample.parameters.append(None)
+        sample.onward.append([])
+
+    def _attach(
+        self, sample: GraphSample, edges: list[tuple[Any, int, Scalar]], *, virtual_root: bool
+    ) -> None:
+        graph = walk([node for node, _, _ in edges])
+        shape = self._shape(graph)
+        base = len(sample.sites)
+        for node, reading in self._read(graph, shape):
+            sample.readings[base + node] = reading
+        attached = sample.tap.attach(graph, shape.plan, virtual_root=virtual_root)
+        assert attached == base
+        for number, node in enumerate(graph.nodes):
+            sample.roots[node, 0] = base + number
+        sample.sites.extend(shape.sites)
+        sample.calls.extend(shape.calls)
+        sample.parameters.extend(shape.parameters.get(n) for n in range(len(graph.nodes)))
+        sample.onward.extend([[base + c for c in children] for children in shape.onward])
+        self._note_unseen(sample, graph, shape)
+
+    def _read(self, graph: Walk, shape: Shape) -> list[tuple[int, Reading]]:
+        found = []
+        with torch.no_grad():
+            for node, kind in enumerate(shape.plan.kinds):
+                if kind == "activation":
+                    reading = self._activations.read(
+                        graph.nodes[node],
+                        shape.plan.operations[node],
+                        shape.plan.unit_axis[node],
+                        (shape.sites[node], shape.calls[node]),
+                    )
+                    if reading is not None:
+                        found.append((node, reading))
+        return found
+
+    def _shape(self, graph: Walk) -> Shape:
+        places = [STACKS.place_of(node) for node in graph.nodes]
+        self._meet_roots(places)  # first, so that parameters are numbered as their module has them
+        leaves = {
+            number: self._names.index_of_leaf(graph.nodes[number].variable)
+            for number, name in enumerate(graph.names)
+            if name.endswith("AccumulateGrad")
+        }
+        key = (graph.names, graph.edges, tuple(leaves.items()))
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = self._shapes[key] = _new_shape(graph, leaves)
+        if places != shape.places:
+            self._site(graph, shape, places)
+        return shape
+
+    def _meet_roots(self, places: list[Place]) -> None:
+        for place in dict.fromkeys(places):
+            root = place.root()
+            if root is not None:
+                self._names.add_root(root)
+
+    def _site(self, graph: Walk, shape: Shape, places: list[Place]) -> None:
+        plan = shape.plan
+        shape.places = places
+        shape.sites = []
+        for node, place in enumerate(places):
+            parameter = shape.parameters.get(node)
+            operation, kind = plan.operations[node], plan.kinds[node]
+            if operation == "AccumulateGrad":
+                operation = "parameter" if parameter is not None else "input"
+                kind = "parameter" if parameter is not None else "shape"
+            shape.sites.append(self._sites.number(operation, kind, place, parameter))
+        shape.calls = _calls(graph, shape.sites)
+
+    def _note_unseen(self, sample: GraphSample, graph: Walk, shape: Shape) -> None:
+        for node, kind in enumerate(shape.plan.kinds):
+            if kind == "other":
+                name = graph.names[node]
+                self.unknown[name] = self.unknown.get(name, 0) + 1
+            elif kind == "compiled":
+                sample.compiled_nodes += 1
+                for child, _ in graph.edges[node]:
+                    parameter = shape.parameters.get(child)
+                    if parameter is not None:
+                        sample.compiled_leaves.add(parameter)
+
+
+def _new_shape(graph: Walk, leaves: Mapping[int, int | None]) -> Shape:
+    known = frozenset(number for number, parameter in leaves.items() if parameter is not None)
+    plan = make_plan(graph.names, graph.edges, known)
+    onward = [
+        [child for (child, _), carries in zip(children, signal, strict=True) if carries]
+        for children, signal in zip(graph.edges, plan.signal, strict=True)
+    ]
+    return Shape(plan, dict(leaves), onward, places=[], sites=[], calls=[])
+
+
+def _calls(graph: Walk, sites: Sequence[int]) -> list[int]:
+    """Number the calls of each site in the order of the forward pass."""
+    order = sorted(range(len(sites)), key=lambda node: graph.nodes[node]._sequence_nr())
+    counts: dict[int, int] = {}
+    calls = [0] * len(sites)
+    for node in order:
+        calls[node] = counts.get(sites[node], 0)
+        counts[sites[node]] = calls[node] + 1
+    return calls
+
+
+def _root_edges(call: Call) -> list[tuple[Any, int, Scalar]]:
+    """Return (node, output, norm of the gradient it starts with) for each root."""
+    gradients: Sequence[Tensor | None] = call.gradients
+    if len(gradients) != len(call.roots):
+        gradients = [None] * len(call.roots)
+    edges = []
+    for root, gradient in zip(call.roots, gradients, strict=True):
+        if root.requires_grad:
+            edge = torch.autograd.graph.get_gradient_edge(root)
+            size = norm(gradient) if gradient is not None else math.sqrt(root.numel())
+            edges.append((edge.node, edge.output_nr, size))
+    return edges

@@ -1,0 +1,134 @@
+"""What is gathered while one optimiser step goes by, and how losses and scales are read."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from headwater.watch.door import Call
+from headwater.watch.parameters import ParameterSample
+from headwater.watch.samples import GraphSample
+from headwater.watch.statistics import Scalar, read_scalar
+
+
+@dataclass(slots=True)
+class Step:
+    """One optimiser step in the making."""
+
+    number: int
+    sampled: bool
+    pulsed: bool
+    backwards: int = 0
+    losses: list[Scalar] = field(default_factory=list)
+    loss_scale: Scalar | None = None
+    optimiser: int | None = None
+    skipped: bool = False
+    norms: list[tuple[int, Scalar]] | None = None
+    parameters: ParameterSample | None = None
+    graphs: list[GraphSample] = field(default_factory=list)
+
+    def loss(self) -> Scalar | None:
+        """Return the sum over the step's backward passes, None if there was no scalar root."""
+        total: Scalar | None = None
+        for loss in self.losses:
+            total = loss if total is None else total + loss
+        return total
+
+    def parameter_sample(self) -> ParameterSample:
+        """Return the step's parameter figures, begun if need be."""
+        if self.parameters is None:
+            self.parameters = ParameterSample(step=self.number)
+        self.parameters.loss_scale = self.loss_scale
+        return self.parameters
+
+    def end(self, optimiser: int | None, skipped: bool) -> None:
+        """Note who stepped, or that a gradient scaler skipped the step."""
+        self.optimiser, self.skipped = optimiser, skipped
+        if self.parameters is not None:
+            self.parameters.optimiser, self.parameters.skipped = optimiser, skipped
+
+
+@dataclass(slots=True)
+class LossScale:
+    """Knows which tensor a gradient scaler has scaled, and by how much."""
+
+    _output: Any = None
+    _scale: Tensor | None = None
+
+    def scaled(self, scaler: Any, output: Any) -> None:
+        """Remember what ``scaler.scale`` returned."""
+        scale = getattr(scaler, "_scale", None)
+        if isinstance(output, Tensor) and isinstance(scale, Tensor) and scaler.is_enabled():
+            self._output, self._scale = weakref.ref(output), scale
+
+    def of(self, call: Call) -> Scalar | None:
+        """Return the scale of a backward call's root, or None if it was not scaled."""
+        if self._output is None or self._scale is None:
+            return None
+        output = self._output()
+        if output is None or not any(root is output for root in call.roots):
+            return None
+        return read_scalar(self._scale)
+
+
+@dataclass(slots=True)
+class Losses:
+    """Decides which backward calls carry the loss.
+
+    A call of ``torch.autograd.grad`` counts only where it is what trains: no optimiser has
+    stepped and it builds no graph, so a gradient penalty's inner call is none.
+    """
+
+    scale: LossScale = field(default_factory=LossScale)
+    grad_trains: bool = False
+
+    def note(self, step: Step, call: Call, *, optimiser_known: bool) -> None:
+        """Add a call's loss to its step."""
+        scale = self.scale.of(call)
+        if scale is not None:
+            step.loss_scale = scale
+        if call.is_grad and not call.creates_graph and not optimiser_known:
+            self.grad_trains = True
+        if call.is_grad and (call.creates_graph or not self.grad_trains):
+            return
+        loss = _sum_of_scalars(call)
+        if loss is not None:
+            step.losses.append(loss if scale is None else loss / scale)
+
+
+def _sum_of_scalars(call: Call) -> Scalar | None:
+    total: Scalar | None = None
+    for root in call.roots:
+        if root.numel() != 1 or not root.is_floating_point():
+            return None
+        value = read_scalar(root)
+        total = value if total is None else total + value
+    return total
+
+
+@dataclass(slots=True)
+class ByHand:
+    """Notices steps where no torch optimiser takes them (Keras, ``w -= lr * w.grad``).
+
+    An accumulating loop leaves ``.grad`` be between two backward passes; one that steps by hand
+    resets or replaces it.
+    """
+
+    _leaf: Tensor | None = None
+    _version: int = -1
+
+    def remember(self, tensors: list[tuple[int, Tensor]]) -> None:
+        """Look at the first gradient as a backward pass leaves it."""
+        self._leaf = tensors[0][1] if tensors else None
+        gradient = self._leaf.grad if self._leaf is not None else None
+        self._version = gradient._version if gradient is not None else -1
+
+    def stepped(self) -> bool:
+        """Whether a step was taken since then."""
+        if self._leaf is None:
+            return False
+        gradient = self._leaf.grad
+        return gradient is None or gradient._version != self._version
