@@ -124,7 +124,28 @@ class Facts:
         One sample is step 0 alone, where zero-initialised branches pass nothing by design; two
         cannot outvote each other.
         """
-        return tuple(flow for flow in self.flows if len(flow.passes) >= 3)
+        return tuple(flow for flow in self.sound if len(flow.passes) >= 3)
+
+    @cached_property
+    def sound(self) -> tuple[Flow, ...]:
+        """The flows up to where the numbers broke: NaN weights look dead and saturated."""
+        end = self.broken_step
+        cut = (
+            Flow(passes=tuple(one for one in flow.passes if end is None or one.step < end))
+            for flow in self.flows
+        )
+        return tuple(flow for flow in cut if flow.passes)
+
+    @cached_property
+    def broken_step(self) -> int | None:
+        """The step from which the loss, or a weight, is not finite any more."""
+        pulse, movement = self.pulse, self.movement
+        finite = np.isfinite(pulse.loss[pulse.has_loss])
+        bad = movement.step[(movement.weight_nonfinite_share > 0).any(axis=1)].tolist()
+        if len(finite) and not finite[-1]:
+            after = int(np.flatnonzero(finite)[-1]) + 1 if finite.any() else 0
+            bad.append(int(pulse.step[pulse.has_loss][after]))
+        return min(bad, default=None)
 
     @cached_property
     def adversarial(self) -> bool:

@@ -10,8 +10,9 @@ import numpy as np
 from headwater.records import Cause, Finding, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.facts import Facts
-from headwater.rules.signal import mostly, starvation
+from headwater.rules.signal import earliest_in_loop, forgets, lost_in_loop, mostly, starvation
 from headwater.rules.trend import LIMITS as TREND
+from headwater.rules.trend import runaway
 from headwater.rules.units import (
     bounded_layers,
     dead_layers,
@@ -26,16 +27,11 @@ from headwater.rules.wording import percent, place, unique, where
 class LossLimits:
     """When a loss that breaks, or stands still, is a fault of its own."""
 
-    # Grown tenfold before it stopped being finite: it ran away. From an ordinary level to NaN in
-    # one step is an operation's fault, and HW301's.
-    runaway: float = 10.0
     # Without another symptom to explain it a flat loss needs longer: healthy two-circles networks
     # stand on a plateau for up to 320 steps and were all falling by 500.
     steps_alone: int = 500
     # A layer that changes by less than a millionth a step needs a million steps.
     slow_update: float = 1e-6
-    lost_decades: float = 3.0
-    pace: float = 1e-2
 
 
 LIMITS = LossLimits()
@@ -66,7 +62,7 @@ class HW201:
         if facts.adversarial:
             return cannot_say(self, facts.trend.reason)
         losses = facts.pulse.loss[facts.pulse.has_loss]
-        broken = _runaway(losses)
+        broken = runaway(losses)
         if broken is not None:
             return wrong(self, [self._finding(facts, losses, broken)])
         if facts.trend.state == "unknown":
@@ -103,7 +99,7 @@ class HW201:
             evidence={
                 "start": start,
                 "end": end,
-                "rise_limit": LIMITS.runaway if broken is not None else TREND.rise,
+                "rise_limit": TREND.runaway if broken is not None else TREND.rise,
                 "noise": facts.trend.noise,
             },
             remedies=("lower-learning-rate", "gradient-clipping", "standardise-targets"),
@@ -191,17 +187,6 @@ class HW202:
         )
 
 
-def _runaway(losses: np.typing.NDArray[np.float64]) -> int | None:
-    """Return where a loss that had grown tenfold stopped being finite for good."""
-    finite = np.isfinite(losses)
-    if not finite.any() or finite[-1]:
-        return None
-    last = int(np.flatnonzero(finite)[-1])
-    grown = np.abs(losses[: last + 1][finite[: last + 1]])
-    start = float(np.median(grown[:3])) if len(grown) > 5 else float(grown[0])
-    return last + 1 if grown[-3:].max() >= LIMITS.runaway * start else None
-
-
 def _first_over(losses: np.typing.NDArray[np.float64], steps: np.typing.NDArray[np.int64],
                 start: float) -> int:  # fmt: skip
     """Return the first step after which the loss stays over twice its start."""
@@ -226,11 +211,18 @@ def _causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
         evidence = f"dead units at {place(where(facts.sites[worst.site]))}"
         causes.append(Cause(cause="dead-units", share=0.8, evidence=evidence))
     for flow in facts.flowing:
-        starved = starvation(facts, flow, decades=LIMITS.lost_decades, pace=LIMITS.pace)
+        starved = starvation(facts, flow)
         if starved.signal.any():
             number = int(starved.signal.sum())
             evidence = f"{number} weight matrices get under a thousandth of the signal"
             causes.append(Cause(cause="vanishing-gradient", share=0.8, evidence=evidence))
+            break
+    for flow in facts.sound:
+        lost = lost_in_loop(facts, flow)
+        if forgets(lost):
+            calls = int(flow.newest.calls[earliest_in_loop(flow.newest)])
+            evidence = f"a loop of {calls} steps forgets its first"
+            causes.append(Cause(cause="vanishing-gradient", share=0.7, evidence=evidence))
             break
     if not causes:
         causes += _slow(facts)

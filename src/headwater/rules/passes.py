@@ -146,8 +146,12 @@ class Pass:
 class Flow:
     """The backward passes of one loss, oldest first: a GAN has a flow for each of its losses."""
 
-    root_site: int
     passes: tuple[Pass, ...]
+
+    @property
+    def root_site(self) -> int:
+        """Where the loss stands."""
+        return int(self.passes[0].site[self.passes[0].root])
 
     @property
     def newest(self) -> Pass:
@@ -167,14 +171,25 @@ def indices(table: pa.Table, name: str) -> Ints:
 
 
 def read_flows(run: Run) -> tuple[Flow, ...]:
-    """Read the judged passes of ``run``, grouped by the loss and the parameters they reach."""
-    grouped: dict[tuple[int, frozenset[int]], list[Pass]] = {}
-    for one in _passes(run):
-        reached = frozenset(one.parameter[one.leaves].tolist())
-        grouped.setdefault((int(one.site[one.root]), reached), []).append(one)
-    return tuple(
-        Flow(root_site=root, passes=tuple(passes)) for (root, _), passes in grouped.items()
+    """Read the judged passes of ``run``, one flow for each loss.
+
+    Passes belong together if the same operation makes their loss, they reach the same parameters,
+    and the same optimiser uses them; a loss's line may be known in some samples only.
+    """
+    optimisers = dict(
+        zip(
+            indices(run.pulse, "step").tolist(),
+            indices(run.pulse, "optimiser").tolist(),
+            strict=True,
+        )
     )
+    grouped: dict[tuple[str, int, frozenset[int]], list[Pass]] = {}
+    for one in _passes(run):
+        operation = run.sites[one.site[one.root]].operation
+        reached = frozenset(one.parameter[one.leaves].tolist())
+        key = (operation, optimisers.get(one.step, -1), reached)
+        grouped.setdefault(key, []).append(one)
+    return tuple(Flow(passes=tuple(passes)) for passes in grouped.values())
 
 
 def judged_steps(steps: Sequence[int], most: int = MOST_SAMPLES) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from headwater.records import Finding, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.facts import Facts
 from headwater.rules.passes import Bools, Pass
+from headwater.rules.trend import runaway
 from headwater.rules.wording import line, names, unique, where
 
 
@@ -154,7 +155,11 @@ def _finding(facts: Facts, step: int, seen: list[Seen]) -> Finding:
     infos = [facts.parameters[index] for index in parameters if index < len(facts.parameters)]
     what = " and ".join(text for _, text, _ in seen)
     of = f" (first in {names(infos)})" if infos else ""
-    if producer is not None:
+    runs = runaway(facts.pulse.loss[facts.pulse.has_loss]) is not None
+    if runs:
+        after = "The loss had grown until it overflowed: lower the learning rate, or clip the "
+        after += "gradient's norm."
+    elif producer is not None:
         after = f"It comes from {line(producer)}: look at what that line divides by, or takes the "
         after += "logarithm or root of."
     else:
@@ -170,7 +175,9 @@ def _finding(facts: Facts, step: int, seen: list[Seen]) -> Finding:
         where=unique([*places, *_infos(facts, parameters), *([] if places else _root(facts))]),
         message=f"At step {step} {what}{of}. {after}",
         evidence={"step": step, "parameters": len(parameters), "nonfinite_limit": 0},
-        remedies=("lower-learning-rate", "gradient-clipping", "stable-loss"),
+        remedies=("lower-learning-rate", "gradient-clipping")
+        if runs
+        else ("stable-loss", "gradient-clipping", "lower-learning-rate"),
     )
 
 

@@ -16,7 +16,26 @@ import numpy as np
 
 from headwater.records import Cause
 from headwater.rules.facts import Facts
-from headwater.rules.passes import Bools, Floats, Flow, Pass
+from headwater.rules.passes import MANY_CALLS, Bools, Floats, Flow, Pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalLimits:
+    """Where a loss of signal becomes starvation."""
+
+    # Three decades: deep critical networks stay within one (tanh Xavier 0.25, ReLU He 0.23 at
+    # five layers), a five-layer sigmoid network, which never learns, has lost 3.2.
+    lost_decades: float = 3.0
+    # A hundredth of the fastest layer's relative update. In networks that learn the slowest
+    # hidden layer moves a tenth to a third as fast as the fastest; in the two-circles net that
+    # does not learn, a hundredth.
+    pace: float = 1e-2
+    # Loops need a stalled loss of this many steps: a GRU on a long sequence stands on a plateau
+    # for some hundred steps before it finds what to keep.
+    steps_of_loop: int = 300
+
+
+LIMITS = SignalLimits()
 
 SURE_SHARE = 0.75
 """Most samples: a fault holds in three of four, and in the newest."""
@@ -147,17 +166,41 @@ class Starved:
         return mostly(self.starved & self.still)
 
 
-def starvation(facts: Facts, flow: Flow, *, decades: float, pace: float) -> Starved:
-    """Find the matrices of ``flow`` that lost ``decades`` and move at ``pace`` of the fastest."""
+def starvation(facts: Facts, flow: Flow) -> Starved:
+    """Find the matrices of ``flow`` that the signal hardly reaches, and those that stand still."""
     lost = np.array([parameter_losses(facts, one) for one in flow.passes])
-    starved = lost >= decades
+    starved = lost >= LIMITS.lost_decades
     moved = _moved(facts, flow)
     usable = np.where(np.isnan(lost), np.nan, moved)
     fastest = _largest(np.where(starved, np.nan, usable))
     relative = moved / fastest[:, None]
     with_zero = np.isposinf(lost)
-    still = (relative <= pace) | with_zero
+    still = (relative <= LIMITS.pace) | with_zero
     return Starved(flow=flow, lost=lost, starved=starved, still=still, pace=relative)
+
+
+def earliest_in_loop(one: Pass) -> int:
+    """Return the row of a loop through time that is furthest from the loss, -1 without a loop."""
+    looped = np.flatnonzero((one.kind == "weights") & (one.calls >= MANY_CALLS))
+    return int(looped[np.argmax(one.weights_above[looped])]) if len(looped) else -1
+
+
+def lost_in_loop(facts: Facts, flow: Flow) -> Floats:
+    """Return the decades lost from the loss to a loop's earliest call, one a pass; 0 without one.
+
+    All zero unless the loss stands still for long: many tasks need no long memory, and then a loop
+    that forgets is no fault.
+    """
+    at = [earliest_in_loop(one) for one in flow.passes]
+    if not facts.trend.stalled or facts.trend.steps < LIMITS.steps_of_loop or min(at) < 0:
+        return np.zeros(len(at))
+    lost = [losses_of_signal(one)[row] for one, row in zip(flow.passes, at, strict=True)]
+    return np.array(lost)
+
+
+def forgets(lost: Floats) -> bool:
+    """Say whether a loop loses its early calls in most samples and the newest."""
+    return bool(mostly(lost[:, None] >= LIMITS.lost_decades)[0])
 
 
 def _moved(facts: Facts, flow: Flow) -> Floats:

@@ -24,6 +24,8 @@ class TrendLimits:
     # upwards by tens of percent (curricula, regularisation switched on), not by factors.
     sure_rise: float = 6.0
     rise: float = 2.0
+    # Grown tenfold before it stopped being finite: it ran away.
+    runaway: float = 10.0
     # Over 500 steps or more, a fall of under 1 % is none that a user could live on; in shorter
     # runs proportionally less is asked for.
     least_fall: float = 0.01
@@ -116,6 +118,26 @@ def loss_trend(losses: Floats, *, chance: float = np.nan) -> Trend:
     )
     state = _state(trend, noise_of_start=spread * 1.2533 * np.sqrt(1 / 5 + 1 / len(tenths[0])))
     return Trend(**{**trend.__dict__, "state": state})
+
+
+def runaway(losses: Floats) -> int | None:
+    """Return where a loss that had grown tenfold stopped being finite for good, None if it did not.
+
+    From an ordinary level to NaN in one step is an operation's fault, not divergence.
+
+    Example:
+        >>> runaway(np.array([1.0, 2.0, 5.0, 80.0, np.inf, np.nan]))
+        4
+        >>> runaway(np.array([1.0, 0.9, 0.8, np.nan])) is None
+        True
+    """
+    finite = np.isfinite(losses)
+    if not finite.any() or finite[-1]:
+        return None
+    last = int(np.flatnonzero(finite)[-1])
+    sizes = np.abs(losses[: last + 1][finite[: last + 1]])
+    start = float(np.median(sizes[:3])) if len(sizes) > 5 else float(sizes[0])
+    return last + 1 if sizes[-3:].max() >= LIMITS.runaway * start else None
 
 
 def _spread(finite: Floats, tenths: list[Floats]) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from headwater.records import Cause, Finding, ParameterInfo, Severity, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.facts import Facts
-from headwater.rules.signal import SURE_SHARE
+from headwater.rules.signal import SURE_SHARE, starvation
 from headwater.rules.wording import count, names, percent
 
 
@@ -27,6 +27,8 @@ class UpdateLimits:
 
 
 LIMITS = UpdateLimits()
+
+_HALF = ("bfloat16", "float16")
 
 
 class HW105:
@@ -94,9 +96,9 @@ def _never_called(facts: Facts) -> Finding | None:
         cause="detached",
         severity="info",
         confidence=0.5,
-        evidence="the module was not seen to run in any sampled step",
-        message="{names} never got a gradient: {module} was not seen to run. Remove it if it is "
-        "left over.",
+        evidence="no operation of the module is part of any sampled graph",
+        message="{names} never got a gradient: no loss depends on {module}. Remove it if it "
+        "is left over, and look for detach() if not.",
         remedies=("remove-module",),
     )
 
@@ -133,16 +135,16 @@ def _lost_updates(facts: Facts) -> Finding | None:
     samples = known.sum(axis=0)
     share = over.sum(axis=0) / np.maximum(samples, 1)
     sure = (samples >= LIMITS.least_samples) & (share >= SURE_SHARE) & over[-1]
-    chosen = np.flatnonzero(sure).tolist()
+    chosen = [index for index in np.flatnonzero(sure).tolist() if index not in _starved(facts)]
     if not chosen:
         return None
     infos = [facts.parameters[index] for index in chosen]
-    half = [info for info in infos if info.dtype in ("bfloat16", "float16")]
+    half = [info for info in infos if info.dtype in _HALF]
     typical = float(np.median(lost[-1, chosen]))
     return _finding(
         facts,
         infos,
-        cause="update-below-precision" if half else "vanishing",
+        cause="update-below-precision",
         severity="warning",
         confidence=0.9 if half else 0.7,
         evidence=f"{percent(typical)} of the updates change nothing in {infos[0].dtype}",
@@ -151,12 +153,24 @@ def _lost_updates(facts: Facts) -> Finding | None:
         + (
             "Keep float32 copies of the weights, or raise the learning rate."
             if half
-            else "Their gradient is too small: see where it is lost with `headwater show`."
+            else "Raise the learning rate."
         ),
-        remedies=("float32-weights", "stochastic-rounding") if half else ("he-init", "adam"),
+        remedies=("float32-weights", "stochastic-rounding")
+        if half
+        else ("higher-learning-rate", "adam"),
         first_step=int(movement.step[np.argmax(over[:, chosen[0]])]),
         numbers={"lost_share": typical, "lost_share_limit": LIMITS.lost_share},
     )
+
+
+def _starved(facts: Facts) -> set[int]:
+    """Return the float32 parameters of a network whose gradient vanishes, which is HW101's to say.
+
+    All of them: where matrices are starved the vectors beside them are too.
+    """
+    if not any(starvation(facts, flow).signal.any() for flow in facts.flowing):
+        return set()
+    return {index for index, info in enumerate(facts.parameters) if info.dtype not in _HALF}
 
 
 def _is_dry(info: ParameterInfo) -> bool:

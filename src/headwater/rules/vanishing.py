@@ -13,15 +13,18 @@ from headwater.records import Cause, Finding, Verdict
 from headwater.rules.answers import cannot_say, healthy, too_few_samples, wrong
 from headwater.rules.facts import Facts
 from headwater.rules.passes import MANY_CALLS, Flow, Pass
+from headwater.rules.signal import LIMITS as SIGNAL
 from headwater.rules.signal import (
     Part,
     Starved,
     account,
     causes,
-    losses_of_signal,
-    mostly,
+    earliest_in_loop,
+    forgets,
+    lost_in_loop,
     starvation,
 )
+from headwater.rules.units import dead_layers, rectified_layers
 from headwater.rules.wording import count, line, names, place, unique, where
 
 
@@ -29,13 +32,6 @@ from headwater.rules.wording import count, line, names, place, unique, where
 class VanishingLimits:
     """Where a loss of signal becomes a fault."""
 
-    # Three decades: deep critical networks stay within one (tanh Xavier 0.25, ReLU He 0.23 at
-    # five layers), a five-layer sigmoid network, which never learns, has lost 3.2.
-    lost_decades: float = 3.0
-    # A hundredth of the fastest layer's relative update. In networks that learn the slowest
-    # hidden layer moves a tenth to a third as fast as the fastest; in the two-circles net that
-    # does not learn, a hundredth (see "weights that do not move").
-    pace: float = 1e-2
     # A starved layer that has moved by 5 % of its norm while the loss fell is slow, not starved.
     moved: float = 0.05
     # An activation counts as saturated, or a layer as dead, when half of it is.
@@ -84,23 +80,22 @@ class HW101:
 
     def judge(self, facts: Facts) -> Verdict:
         """Look for matrices that the signal does not reach and that do not move."""
-        if not facts.flowing:
+        findings = [found for flow in facts.sound for found in _through_time(facts, flow)]
+        if not facts.flowing and not findings:
             return too_few_samples(self, facts)
-        findings, excuses = [], []
+        excuses = []
         for flow in facts.flowing:
-            found = starvation(facts, flow, decades=LIMITS.lost_decades, pace=LIMITS.pace)
+            found = starvation(facts, flow)
             if not _measured(found) and facts.trend.stalled:
                 found = Starved(**{**found.__dict__, "still": found.starved})
             if found.faulty.any():
-                excuse = _excuse(facts, found)
+                excuse = _excuse(facts, found) or _dead_end(facts, found)
                 if excuse:
                     excuses.append(excuse)
                 else:
                     findings.append(_finding(facts, found))
             elif found.signal.any() and not _measured(found):
                 return cannot_say(self, "the gradient shrinks, but no weight update was recorded")
-            elif facts.trend.stalled and flow.newest.recurrent:
-                findings += _through_time(facts, flow)
         if findings:
             return wrong(self, findings)
         return healthy(self, "; ".join(excuses) or "no layer is starved of its gradient")
@@ -124,6 +119,13 @@ def _excuse(facts: Facts, found: Starved) -> str:
     return f"{slow} get little of the gradient, but the loss fell and they move"
 
 
+def _dead_end(facts: Facts, found: Starved) -> str:
+    """Say so where the gradient ends in a wholly dead layer: one fault, and HW103 tells it."""
+    zero = np.isposinf(found.lost[-1, found.faulty]).all()
+    dead = dead_layers(rectified_layers(facts))
+    return "the gradient ends in dead units (HW103)" if zero and dead else ""
+
+
 def _finding(facts: Facts, found: Starved) -> Finding:
     one = found.flow.newest
     faulty = np.flatnonzero(found.faulty).tolist()
@@ -138,11 +140,11 @@ def _finding(facts: Facts, found: Starved) -> Finding:
     first = int(np.argmax((found.starved & found.still)[:, worst]))
     finite = lost[np.isfinite(lost)]
     evidence: dict[str, float | str] = {
-        "lost_decades_limit": LIMITS.lost_decades,
+        "lost_decades_limit": SIGNAL.lost_decades,
         "exactly_zero": int(np.isposinf(lost).sum()),
         "starved_parameters": len(faulty),
         "pace": typical,
-        "pace_limit": LIMITS.pace,
+        "pace_limit": SIGNAL.pace,
     }
     if len(finite):
         evidence["lost_decades"] = float(finite.max())
@@ -182,10 +184,10 @@ def _way(facts: Facts, one: Pass, owner: int, lost: float) -> str:
 
 def _movement(facts: Facts, faulty: Sequence[int], pace: float) -> str:
     starved = names([facts.parameters[index] for index in faulty])
-    verb = "moves" if len(faulty) == 1 else "move"
-    return f"{starved} {verb} " + (
-        f"at {pace:.0e} of the fastest layer's pace" if pace else "not at all"
-    )
+    one = len(faulty) == 1
+    if not pace:
+        return f"{starved} {'does' if one else 'do'} not move"
+    return f"{starved} {'moves' if one else 'move'} at {pace:.0e} of the fastest layer's pace"
 
 
 def _culprit(facts: Facts, one: Pass, parts: Sequence[Part]) -> str:
@@ -232,13 +234,13 @@ def _cause(one: Pass, part: Part) -> str:
 
 def _through_time(facts: Facts, flow: Flow) -> list[Finding]:
     """Judge a loop through time: whether the signal reaches its earliest calls."""
-    lost = np.array([[_lost_in_loop(one)] for one in flow.passes])
-    if not mostly(lost >= LIMITS.lost_decades)[0]:
+    lost = lost_in_loop(facts, flow)
+    if not forgets(lost):
         return []
     one = flow.newest
-    row = _earliest(one)
+    row = earliest_in_loop(one)
     at = where(facts.sites[one.site[row]])
-    decades = float(lost[-1, 0])
+    decades = float(lost[-1])
     calls = int(one.calls[row])
     how = "to exactly zero" if np.isinf(decades) else f"by {decades:.1f} decades"
     return [
@@ -247,7 +249,7 @@ def _through_time(facts: Facts, flow: Flow) -> list[Finding]:
             symptom=HW101.symptom,
             severity="warning",
             confidence=0.7,
-            first_step=flow.passes[int(np.argmax(lost[:, 0] >= LIMITS.lost_decades))].step,
+            first_step=flow.passes[int(np.argmax(lost >= SIGNAL.lost_decades))].step,
             step=one.step,
             where=(at,),
             message=f"The gradient shrinks {how} over {calls} steps of the loop at {place(at)}, "
@@ -261,19 +263,12 @@ def _through_time(facts: Facts, flow: Flow) -> list[Finding]:
                 ),
             ),
             evidence={
-                "lost_decades": decades,
-                "lost_decades_limit": LIMITS.lost_decades,
+                **({"lost_decades": decades} if np.isfinite(decades) else {}),
+                "lost_decades_limit": SIGNAL.lost_decades,
                 "calls": calls,
+                "steps": facts.trend.steps,
+                "steps_limit": SIGNAL.steps_of_loop,
             },
             remedies=_REMEDIES["recurrent-contraction"],
         )
     ]
-
-
-def _earliest(one: Pass) -> int:
-    looped = np.flatnonzero((one.kind == "weights") & (one.calls >= MANY_CALLS))
-    return int(looped[np.argmax(one.weights_above[looped])])
-
-
-def _lost_in_loop(one: Pass) -> float:
-    return float(losses_of_signal(one)[_earliest(one)]) if one.recurrent else 0.0
