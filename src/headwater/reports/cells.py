@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+_wrapper = Console(width=80, color_system=None)  # Text.wrap wants one; nothing is printed on it
 
 _ASCII = {
     **dict.fromkeys("█▉▊▋▌", "#"),
@@ -71,3 +77,24 @@ def ascii_safe(text: str, encoding: str) -> str:
             char if char.isascii() else _ASCII.get(char, "?" * cell_len(char)) for char in text
         )
     return text
+
+
+def fit_line(line: Text, width: int) -> Text:
+    """Clip a styled line to ``width`` cells, marking the cut."""
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def paragraph(
+    text: str, width: int, *, indent: int = 0, hang: int | None = None, style: str = ""
+) -> Iterator[Text]:
+    """Wrap text to ``width`` cells; ``hang`` is the indentation of all lines but the first."""
+    for index, line in enumerate(wrapped(text, width - max(indent, hang or 0))):
+        start = indent if index == 0 or hang is None else hang
+        yield Text(" " * start + line, style=style)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Break text into lines of at most ``width`` cells; wide characters count two."""
+    lines = Text(clean(text)).wrap(_wrapper, max(width, 8))
+    return [line.plain.rstrip() for line in lines]

@@ -77,17 +77,18 @@ def _calls_on_path(flow: Pass, place: Place, calls: int, network: Network) -> in
 
 
 def _kinds(flow: Pass, place: Place, sites: Sequence[Site]) -> tuple[Kind, ...]:
-    """Return the kinds at a place, the one that changes the gradient most first."""
-    size: dict[Kind, float] = {}
-    for node in place.above:
+    """Return the kinds at a place, the one that changes the gradient most along the path first."""
+    change: dict[Kind, float] = {}
+    for node in place.path_nodes():
         kind = sites[flow.site[node]].kind
-        gain = abs(flow.gain[node] or 0.0)
-        size[kind] = size.get(kind, 0.0) + (gain if math.isfinite(gain) else math.inf)
-    if len(size) > 1 and size.get("shape", math.inf) < NEGLIGIBLE:
-        del size["shape"]
-    joined = sum(abs(flow.junction[node]) for node in place.above)
-    if not joined < NEGLIGIBLE:
-        size["junction"] = size.get("junction", 0.0) + joined
+        change[kind] = change.get(kind, 0.0) + (flow.gain[node] or 0.0)
+    for node in place.above:
+        change.setdefault(sites[flow.site[node]].kind, 0.0)
+    if len(change) > 1 and abs(change.get("shape", math.inf)) < NEGLIGIBLE:
+        del change["shape"]
+    if not abs(place.path.junction) < NEGLIGIBLE:
+        change["junction"] = change.get("junction", 0.0) + place.path.junction
+    size = {kind: abs(v) if math.isfinite(v) else math.inf for kind, v in change.items()}
     return tuple(sorted(size, key=lambda kind: -size[kind]))
 
 

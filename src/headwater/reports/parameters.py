@@ -24,8 +24,8 @@ Row = Mapping[str, Any]
 def parameter_rows(run: Run, step: int | None = None, most: int = 60) -> tuple[ParameterRow, ...]:
     """Return a row a parameter, each at its newest sampled step or at ``step``.
 
-    With more than ``most`` parameters (0: no limit) those that differ only in the numbers in
-    their names, such as ``blocks.0.fc.weight`` and ``blocks.1.fc.weight``, are folded.
+    With more than ``most`` parameters (0: no limit) those of one shape whose names differ only in
+    numbers, such as ``blocks.0.fc.weight`` and ``blocks.1.fc.weight``, are folded.
     """
     table = run.parameter_rows
     if step is not None:
@@ -73,14 +73,14 @@ def _remark(parameter: ParameterInfo) -> str:
 
 
 def _folded(rows: Sequence[ParameterRow]) -> list[ParameterRow]:
-    alike: dict[tuple[str, str], list[ParameterRow]] = {}
+    alike: dict[tuple[str, str, tuple[int, ...]], list[ParameterRow]] = {}
     for row in rows:
-        alike.setdefault((_NUMBER.sub("*", row.name), row.remark), []).append(row)
+        alike.setdefault((_NUMBER.sub("*", row.name), row.remark, row.shape), []).append(row)
     return [
         group[0]
         if len(group) == 1
         else replace(min(group, key=_update), name=pattern, count=len(group))
-        for (pattern, _), group in alike.items()
+        for (pattern, _, _), group in alike.items()
     ]
 
 

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.text import Text
 
 from headwater.records import Cause, Finding, Severity, Verdict, Where
 from headwater.reports.annotate import short_path
-from headwater.reports.cells import clean, fit, pad
+from headwater.reports.cells import clean, fit, fit_line, pad, paragraph, wrapped
 from headwater.reports.columns import Columns, columns, source_text
 from headwater.reports.numbers import share
 from headwater.reports.tables import parameter_lines
@@ -22,8 +21,6 @@ STYLES: dict[Severity, str] = {"error": "bold red", "warning": "bold yellow", "i
 
 MOST_PLACES = 3
 """Places named for one finding; the annotated source marks them all."""
-
-_wrapper = Console(width=80, color_system=None)  # Text.wrap wants one; nothing is printed on it
 
 
 def report_lines(
@@ -105,7 +102,10 @@ def verdict_lines(verdicts: Iterable[Verdict], width: int, directory: str = "") 
     elif not wrong:
         yield Text("nothing found, but nothing could be judged either", style="bold")
     if healthy:
-        yield from _labelled("healthy", ", ".join(healthy), width, room=12)
+        for label, line in zip(
+            ["healthy", *[""] * len(healthy)], _filled(healthy, width - 14), strict=False
+        ):
+            yield Text.assemble("  ", (pad(label, 12), "dim"), line)
     for verdict in verdicts:
         if verdict.answer == "cannot say":
             said = f"{verdict.code} {verdict.symptom}: {verdict.reason or 'no reason given'}"
@@ -120,8 +120,7 @@ def finding_lines(finding: Finding, width: int, directory: str = "") -> Iterator
         (f"  {finding.severity}, since step {finding.first_step}, ", "dim"),
         (f"confidence {finding.confidence:.0%}", "dim"),
     )
-    title.truncate(width, overflow="ellipsis")
-    yield title
+    yield fit_line(title, width)
     yield from paragraph(finding.message, width, indent=2)
     places = list(dict.fromkeys(_place(where, directory) for where in finding.where))
     for label, place in zip(["where", "", ""], places[:MOST_PLACES], strict=False):
@@ -147,6 +146,17 @@ def _why(cause: Cause) -> str:
 
 def _label(label: str, text: Text) -> Text:
     return Text.assemble("  ", (pad(label, 7), "dim"), text)
+
+
+def _filled(words: Iterable[str], width: int) -> list[str]:
+    """Put words between commas on lines, breaking none of them where that can be helped."""
+    lines: list[str] = []
+    for word in words:
+        if lines and cell_len(lines[-1]) + cell_len(word) + 3 <= width:
+            lines[-1] += f", {word}"
+        else:
+            lines[-1:] = [*(f"{line}," for line in lines[-1:]), fit(word, width)]
+    return lines
 
 
 def _labelled(label: str, text: str, width: int, room: int = 7) -> Iterator[Text]:
@@ -215,18 +225,3 @@ def _row(row: Row, table: Columns, *, last: bool) -> Text:
     if cell_len(where) <= table.source - text.cell_len:
         text.append(where, "dim")
     return table.line("", row.measure, text)
-
-
-def paragraph(
-    text: str, width: int, *, indent: int = 0, hang: int | None = None, style: str = ""
-) -> Iterator[Text]:
-    """Wrap text to ``width`` cells; ``hang`` is the indentation of all lines but the first."""
-    for index, line in enumerate(wrapped(text, width - max(indent, hang or 0))):
-        start = indent if index == 0 or hang is None else hang
-        yield Text(" " * start + line, style=style)
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """Break text into lines of at most ``width`` cells; wide characters count two."""
-    lines = Text(clean(text)).wrap(_wrapper, max(width, 8))
-    return [line.plain.rstrip() for line in lines]

@@ -9,32 +9,48 @@ from rich.text import Text
 
 from headwater.reports.accounts import Account, AccountRow
 from headwater.reports.bars import axis, bar
-from headwater.reports.cells import clean, fit, pad
+from headwater.reports.cells import clean, fit, fit_line, pad, paragraph
 from headwater.reports.columns import total_style
 from headwater.reports.numbers import KIND_WORDS, decades, norm, per_call, share
 from headwater.reports.view import ParameterRow
 
 _BAR = 16
+_UPDATE_BAR = 10
+_LEAST_UPDATE = -10.0
+"""Decades at the left end of the update's bar; below about -7.2 a float32 weight stands still."""
 
 
 def parameter_lines(rows: Sequence[ParameterRow], width: int) -> Iterator[Text]:
     """Return the parameters: gradient norm, update over weight, share of updates lost."""
     yield Text("parameters", style="bold")
-    yield Text(f"{'gradient':>9} {'update':>8} {'lost':>4}  name", style="dim")
+    if any(row.count > 1 for row in rows):
+        yield Text("of alike ones (×n) the one that moves least is shown", style="dim")
+    scale = axis(_LEAST_UPDATE, 0.0, _UPDATE_BAR)
+    yield Text(f"{'gradient':>8} {'update':>8} {scale} {'lost':>4}  name", style="dim")
     for row in rows:
-        lost = share(row.lost_share) if row.lost_share else ""
-        cells = f"{norm(row.gradient_norm):>9} {norm(row.relative_update):>8} {lost:>4}  "
-        line = Text(cells)
-        shape = "×".join(map(str, row.shape))
-        count = f" ({row.count} alike, the slowest shown)" if row.count > 1 else ""
-        detail = f"  {shape}{count}"
-        remark = f"  {row.remark}" if row.remark else ""
-        room = max(width - len(cells) - len(detail) - len(remark), 16)
-        line.append(fit(clean(row.name), room, keep="end"))
-        line.append(detail, "dim")
-        line.append(remark, "yellow")
-        line.truncate(width, overflow="ellipsis")
-        yield line
+        yield _parameter_row(row, width)
+
+
+def _parameter_row(row: ParameterRow, width: int) -> Text:
+    line = Text(f"{norm(row.gradient_norm):>8} {norm(row.relative_update):>8} ")
+    update = _log10(row.relative_update)
+    for piece, style in bar(update, update, _LEAST_UPDATE, 0.0, _UPDATE_BAR):
+        line.append(piece, style)
+    line.append(f" {share(row.lost_share) if row.lost_share else '':>4}  ")
+    count = f" ×{row.count}" if row.count > 1 else ""
+    detail = f"{count}  {'×'.join(map(str, row.shape)) or 'scalar'}"
+    remark = f"  {row.remark}" if row.remark else ""
+    room = max(width - line.cell_len - len(detail) - len(remark), 16)
+    line.append(fit(clean(row.name), room, keep="end"))
+    line.append(detail, "dim")
+    line.append(remark, "yellow")
+    return fit_line(line, width)
+
+
+def _log10(value: float | None) -> float | None:
+    if value is None or not value > 0:
+        return None if value is None else -math.inf if value == 0 else math.nan
+    return math.log10(value)
 
 
 def account_lines(account: Account, width: int) -> Iterator[Text]:
@@ -44,37 +60,46 @@ def account_lines(account: Account, width: int) -> Iterator[Text]:
     yield Text(fit(title, width), style="bold")
     yield Text(fit("decades (log10) from the loss down to the parameter", width), style="dim")
     low, high = _span(account)
-    yield Text(
-        f"{axis(low, high, _BAR)} {'sum':>7} {'entry':>7} {'calls×each':>10} {'kind':7} where",
-        style="dim",
-    )
+    calls = max((len(_calls(row)) for row in account.rows), default=0)
+    calls = max(calls, 10) + 1 if calls else 0
+    heading = f"{axis(low, high, _BAR)} {'sum':>7} {'entry':>7} "
+    heading += f"{pad('calls×each', calls - 1, align='right')} " if calls else ""
+    yield Text(f"{heading}{'kind':7} where", style="dim")
     before = 0.0
     for row in account.rows:
-        yield _account_row(row, before, low, high, width)
+        line = Text()
+        for piece, style in bar(before, row.running, low, high, _BAR):
+            line.append(piece, style)
+        line.append(f" {decades(row.running):>7} ")
+        line.append(f"{decades(row.decades):>7} ", total_style(row.decades))
+        line.append(f"{pad(_calls(row), calls - 1, align='right')} " if calls else "")
+        line.append(pad(KIND_WORDS[row.kind], 7) + " ", "cyan")
+        line.append_text(_where(row, width - line.cell_len))
+        yield line
         before = row.running
     yield Text()
+    yield from _sums(account, width)
+
+
+def _sums(account: Account, width: int) -> Iterator[Text]:
     kinds = ", ".join(f"{kind} {decades(value)}" for kind, value in account.by_kind)
-    yield Text(fit(f"by kind: {kinds}", width))
+    yield from paragraph(f"by kind: {kinds}", width, hang=2)
     total, measured = (decades(value, 6) for value in (account.total, account.measured))
-    yield Text(
-        fit(f"sum {total} = measured {measured} (difference {account.difference:.1e})", width),
-        style="bold",
-    )
+    difference = f"(difference {account.difference:.0e})"
+    yield Text(fit(f"sum {total} = measured {measured} {difference}", width), style="bold")
 
 
-def _account_row(row: AccountRow, before: float, low: float, high: float, width: int) -> Text:
-    line = Text()
-    for piece, style in bar(before, row.running, low, high, _BAR):
-        line.append(piece, style)
-    line.append(f" {decades(row.running):>7} ")
-    line.append(f"{decades(row.decades):>7}", total_style(row.decades))
-    line.append(f" {per_call(row.calls, row.decades / row.calls):>10} ")
-    line.append(pad(KIND_WORDS[row.kind], 7) + " ", "cyan")
+def _calls(row: AccountRow) -> str:
+    return per_call(row.calls, row.decades / row.calls)
+
+
+def _where(row: AccountRow, width: int) -> Text:
     place = f"{row.shown_as}:{row.line}" if row.line else ""
-    name = " ".join(part for part in (place, row.module, row.operation) if part)
-    line.append(fit(clean(name), width - line.cell_len, keep="end"))
-    line.rstrip()
-    return line
+    text = Text(fit(clean(place), width // 2, keep="end"))
+    if row.module:
+        text.append(" " + fit(clean(row.module), width - text.cell_len - 1, keep="end"), "cyan")
+    left = width - text.cell_len - 1
+    return text.append(f" {fit(row.operation, left)}", "dim") if left >= 4 else text
 
 
 def _span(account: Account) -> tuple[float, float]:
