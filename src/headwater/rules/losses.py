@@ -16,6 +16,7 @@ from headwater.rules.trend import runaway
 from headwater.rules.units import (
     bounded_layers,
     dead_layers,
+    layer_place,
     rectified_layers,
     saturated_layers,
     too_many_dead,
@@ -100,7 +101,7 @@ class HW201:
                 "start": start,
                 "end": end,
                 "rise_limit": TREND.runaway if broken is not None else TREND.rise,
-                "noise": facts.trend.noise,
+                **({"noise": facts.trend.noise} if broken is None else {}),
             },
             remedies=("lower-learning-rate", "gradient-clipping", "standardise-targets"),
         )
@@ -200,15 +201,14 @@ def _causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
     if saturated:
         worst = saturated[0]
         evidence = (
-            f"{percent(float(worst.saturated[-1]))} saturated at "
-            f"{place(where(facts.sites[worst.site]))}"
+            f"{percent(float(worst.saturated[-1]))} saturated at {place(layer_place(facts, worst))}"
         )
         causes.append(Cause(cause="saturation", share=0.8, evidence=evidence))
     rectified = rectified_layers(facts)
     dead = dead_layers(rectified)
     if dead or too_many_dead(facts, rectified):
         worst = (dead or rectified)[0]
-        evidence = f"dead units at {place(where(facts.sites[worst.site]))}"
+        evidence = f"dead units at {place(layer_place(facts, worst))}"
         causes.append(Cause(cause="dead-units", share=0.8, evidence=evidence))
     for flow in facts.flowing:
         starved = starvation(facts, flow)
@@ -222,7 +222,7 @@ def _causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
         if forgets(lost):
             calls = int(flow.newest.calls[earliest_in_loop(flow.newest)])
             evidence = f"a loop of {calls} steps forgets its first"
-            causes.append(Cause(cause="vanishing-gradient", share=0.7, evidence=evidence))
+            causes.append(Cause(cause="recurrent-contraction", share=0.7, evidence=evidence))
             break
     if not causes:
         causes += _slow(facts)
@@ -247,6 +247,7 @@ def _remedies(causes: tuple[Cause, ...]) -> tuple[str, ...]:
         "saturation": ("xavier-init", "batch-normalisation", "adam"),
         "dead-units": ("he-init", "batch-normalisation", "leaky-relu"),
         "vanishing-gradient": ("he-init", "batch-normalisation", "adam"),
+        "recurrent-contraction": ("orthogonal-init", "forget-bias", "gated-cell"),
         "learning-rate-too-low": ("higher-learning-rate", "adam"),
     }
     if not causes:

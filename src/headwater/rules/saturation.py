@@ -17,13 +17,14 @@ from headwater.rules.units import (
     bounded_layers,
     dead_layers,
     feeding,
+    layer_place,
     pooled_dead,
     rectified_layers,
     saturated_layers,
     too_many_dead,
     wilson_low,
 )
-from headwater.rules.wording import count, percent, place, unique, where
+from headwater.rules.wording import count, percent, place, unique
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ class HW103:
     def _finding(self, facts: Facts, layers: Sequence[Layer], worst: Sequence[Layer]) -> Finding:
         share, units = pooled_dead(layers)
         cause = _cause_of_death(facts, layers)
-        places = unique([where(facts.sites[layer.site]) for layer in worst])
+        places = unique([layer_place(facts, layer) for layer in worst])
         whole = dead_layers(worst)
         first, more = place(places[0]), len(places) - 1
         others = f" and {count(more, 'more place')}" if more else ""
@@ -190,11 +191,8 @@ class HW104:
         cause = _cause_of_saturation(facts, layers, found[0])
         limit = UNITS.saturated if facts.trend.stalled else UNITS.saturated_unknown
         numbers = {
-            f"saturated at {place(where(facts.sites[layer.site]))}"
-            + (f" call {layer.call}" if _called_again(found, layer) else ""): float(
-                layer.saturated[-1]
-            )
-            for layer in found
+            f"saturated at {place(layer_place(facts, layer))}": float(layer.saturated[-1])
+            for layer in reversed(found)
         }
         stalled = facts.trend.stalled
         since = _since(found[0], found[0].saturated, limit)
@@ -205,7 +203,7 @@ class HW104:
             confidence=0.9 if stalled else 0.6,
             first_step=since,
             step=found[0].flow.newest.step,
-            where=unique([where(facts.sites[layer.site]) for layer in found]),
+            where=unique([layer_place(facts, layer) for layer in found]),
             message=_saturated_message(facts, found, since, cause),
             causes=(cause,) if cause else (),
             evidence={**numbers, "saturated_limit": limit},
@@ -225,21 +223,18 @@ def _saturated_message(
 ) -> str:
     worst = found[0]
     name = facts.sites[worst.site].operation.lower()
-    first = place(where(facts.sites[worst.site]))
     when = "from the start" if since == worst.flow.passes[0].step else f"since step {since}"
-    also = ""
-    if len(found) > 1:
-        lowest = percent(float(found[-1].saturated[-1]))
-        also = f", and for at least {lowest} in {count(len(found) - 1, 'more layer')}"
+    shares = [percent(float(layer.saturated[-1])) for layer in found]
+    where_else = ""
+    if len(found) == 2:
+        where_else = f" and {shares[1]} at {place(layer_place(facts, found[1]))}"
+    elif len(found) > 2:
+        where_else = f" and {shares[-1]} or more in {len(found) - 1} other layers"
     still = ", while the loss stands still" if facts.trend.stalled else ""
     return (
-        f"{name} is flat for {percent(float(worst.saturated[-1]))} of its inputs at {first}{also}, "
-        f"{when}{still}. {_ADVICE[_remedy_key(cause)]}"
+        f"{name} is flat for {shares[0]} of its inputs at {place(layer_place(facts, worst))}"
+        f"{where_else}, {when}{still}. {_ADVICE[_remedy_key(cause)]}"
     )
-
-
-def _called_again(found: Sequence[Layer], layer: Layer) -> bool:
-    return sum(other.site == layer.site for other in found) > 1
 
 
 def _since(layer: Layer, values: np.typing.NDArray[np.float64], limit: float) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from headwater.rules.facts import Facts
 from headwater.rules.passes import MANY_CALLS, Bools, Floats, Flow, Ints, Pass
 from headwater.rules.signal import SURE_SHARE
+from headwater.rules.wording import where
 
 if TYPE_CHECKING:
-    from headwater.records import Site
+    from headwater.records import Site, Where
 
 BOUNDED = frozenset({"Sigmoid", "Tanh", "Hardsigmoid", "Softsign", "Atan", "Erf"})
 """Activations that saturate on both sides; ReLU and its relatives are flat on one by design."""
@@ -81,6 +82,16 @@ def bounded_layers(facts: Facts) -> tuple[Layer, ...]:
 def rectified_layers(facts: Facts) -> tuple[Layer, ...]:
     """Return the hidden activations whose units can die, those nearest to the loss first."""
     return tuple(_layers(facts, _is_rectifier))
+
+
+def layer_place(facts: Facts, layer: Layer) -> Where:
+    """Return where a layer stands; a functional activation takes the name of what feeds it."""
+    at = where(facts.sites[layer.site])
+    modules = {facts.parameters[index].module for index in feeding(facts, layer)[0]}
+    inside = {
+        module for module in modules if module.startswith(f"{at.module}." if at.module else "")
+    }
+    return replace(at, module=inside.pop()) if len(inside) == 1 else at
 
 
 def wilson_low(share: float, number: float, z: float = 1.96) -> float:
