@@ -272,6 +272,12 @@ ENDINGS = {
     "a replaced stdout": Case(script="import sys, io; sys.stdout = io.StringIO(); print('lost')"),
     "a full stdout": Case(script="import sys; sys.stdout = open('/dev/full', 'w'); print('x')"),
     "a raised KeyboardInterrupt": Case(script="print('a')\nraise KeyboardInterrupt"),
+    "a KeyboardInterrupt in a module": Case(
+        script="raise KeyboardInterrupt", words=("-m", "script")
+    ),
+    "a kind of KeyboardInterrupt": Case(
+        script="class Stop(KeyboardInterrupt): pass\nraise Stop('now')"
+    ),
     "a caught KeyboardInterrupt": Case(
         script="""
             import os, signal, sys

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipimport
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from importlib.util import decode_source
@@ -113,8 +114,18 @@ class _ScriptsException:
         try:
             self.theirs(kind, value, value.__traceback__)
         finally:
-            interrupted = isinstance(value, KeyboardInterrupt)
+            interrupted = type(value) is KeyboardInterrupt
             self.close(INTERRUPTED if interrupted else 1, _describe(value))
+            if interrupted:
+                _remember_interrupt()
+
+
+def _remember_interrupt() -> None:
+    # An interpreter whose program Ctrl-C ended kills itself by the signal, for the shell to see.
+    # It forgets to once any text has been executed since, as every namedtuple does; a text that
+    # ends by an interrupt reminds it.
+    with suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")
 
 
 def _in_this_process(closing: Closing) -> Closing:
