@@ -12,7 +12,7 @@ from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.facts import Facts
 from headwater.rules.signal import earliest_in_loop, forgets, lost_in_loop, mostly, starvation
 from headwater.rules.trend import LIMITS as TREND
-from headwater.rules.trend import runaway
+from headwater.rules.trend import first_level, runaway
 from headwater.rules.units import (
     bounded_layers,
     dead_layers,
@@ -76,7 +76,7 @@ class HW201:
                  broken: int | None) -> Finding:  # fmt: skip
         steps = facts.pulse.step[facts.pulse.has_loss]
         usable = losses[np.isfinite(losses)]
-        start = float(np.median(usable[:5]))
+        start = first_level(usable) if broken is not None else facts.trend.start
         end = float(np.abs(usable[-5:]).max()) if broken is not None else facts.trend.last
         first = int(steps[broken]) if broken is not None else _first_over(losses, steps, start)
         how = f"and is not finite from step {first} on" if broken is not None else "and stays there"

@@ -136,8 +136,12 @@ def runaway(losses: Floats) -> int | None:
         return None
     last = int(np.flatnonzero(finite)[-1])
     sizes = np.abs(losses[: last + 1][finite[: last + 1]])
-    start = float(np.median(sizes[:3])) if len(sizes) > 5 else float(sizes[0])
-    return last + 1 if sizes[-3:].max() >= LIMITS.runaway * start else None
+    return last + 1 if sizes[-3:].max() >= LIMITS.runaway * first_level(sizes) else None
+
+
+def first_level(losses: Floats) -> float:
+    """Return where a loss started: the median of the first steps, the first of a very short run."""
+    return float(np.median(losses[:3])) if len(losses) > 5 else float(losses[0])
 
 
 def _spread(finite: Floats, tenths: list[Floats]) -> float:
@@ -165,11 +169,9 @@ def _state(trend: Trend, noise_of_start: float) -> State:
 
     if fell(trend.start, trend.last, noise_of_start) or fell(trend.first, trend.last, trend.noise):
         return "fell"
-    rise = trend.last - max(trend.start, trend.first)
-    if rise > LIMITS.sure_rise * trend.noise and (
-        trend.last > LIMITS.rise * max(trend.start, trend.first) > 0
-        or -trend.last < -min(trend.start, trend.first) / LIMITS.rise
-    ):
+    highest = max(trend.start, trend.first)
+    doubled = (LIMITS.rise - 1) * abs(highest)
+    if trend.last - highest > max(LIMITS.sure_rise * trend.noise, doubled):
         return "rose"
     if fell(trend.first, trend.lowest, trend.noise):
         return "unsteady"
