@@ -11,7 +11,7 @@ import pytest
 import torch
 from language import LANGUAGE
 from specimen import Specimen
-from training import Outcome, differences, train, unobserved
+from training import STEPS, Outcome, differences, train, unobserved
 from vision import VISION
 
 import headwater
@@ -45,7 +45,18 @@ def assert_no_effect(specimen: Specimen, folder: Path) -> None:
         observed = _observed(specimen, folder / name, settings)
         assert differences(plain, observed) == [], name
         assert observed.hooks == plain.hooks, name
-        assert headwater.Run.open(folder / name).sampled_steps, name
+        run = headwater.Run.open(folder / name)
+        assert run.info.observation["status"] == "complete", run.info.observation["reason"]
+        assert run.pulse.num_rows == STEPS, name
+        assert len(run.sampled_steps) == STEPS if settings else run.sampled_steps, name
+        assert unexplained(run) == {}, name
+
+
+def unexplained(run: headwater.Run) -> dict[str, float]:
+    """Return, by parameter, the decades by which the newest ledger misses what was measured."""
+    ledger = run.ledger()
+    misses = {name: abs(ledger.decades(name) - ledger.measured(name)) for name in ledger.names}
+    return {name: miss for name, miss in misses.items() if miss > 1e-5}
 
 
 def _observed(specimen: Specimen, folder: Path, settings: dict[str, Any]) -> Outcome:
