@@ -172,7 +172,7 @@ def test_a_script_without_backward_gets_one_line_and_its_own_exit_code(
 
 def test_a_script_without_torch_gets_one_line_too(tmp_path: Path) -> None:
     ended = run(tmp_path, "print('hello')\n", "--json")
-    assert ended.stdout == "hello\n[]\n"
+    assert ended.stdout == "hello\nnull\n"
     assert [line.split(";")[0] for line in ended.lines] == [
         "headwater: train.py never imported torch"
     ]
@@ -193,14 +193,29 @@ def test_the_script_is_the_first_to_import_torch(tmp_path: Path) -> None:
     assert ended.stdout == "set()\n2 True\nSourceFileLoader 1\n"
 
 
-def test_where_no_folder_can_be_made_the_script_runs_unobserved(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("options", "code"), [((), 0), (("--fail-on", "error"), 70)])
+def test_where_no_folder_can_be_made_the_script_runs_unobserved(
+    tmp_path: Path, options: tuple[str, ...], code: int
+) -> None:
     (tmp_path / "headwater-runs").write_text("a file")
     plain = run(tmp_path, TRAINING, plain=True)
-    ended = run(tmp_path, TRAINING)
-    assert (ended.stdout, ended.code) == (plain.stdout, 0)
+    ended = run(tmp_path, TRAINING, *options)
+    assert (ended.stdout, ended.code) == (plain.stdout, code)
     (line,) = ended.lines
     assert line.startswith("headwater: cannot write the run's folder (")
     assert line.endswith("; the script runs unobserved")
+
+
+def test_where_the_observer_cannot_start_the_script_runs_unobserved(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['headwater.watch.door'] = None\n"
+    )
+    ended = run(tmp_path, "import torch\nprint('hello')\n", PYTHONPATH=str(tmp_path))
+    assert (ended.stdout, ended.code) == ("hello\n", 70)
+    (line,) = ended.lines
+    assert line.startswith("headwater: a fault of headwater's: ModuleNotFoundError: ")
+    assert line.endswith("; the script runs unobserved")
+    assert not (tmp_path / "headwater-runs").exists()
 
 
 @pytest.mark.parametrize(("end", "code"), [("", 70), ("raise SystemExit(5)", 5)])

@@ -42,6 +42,7 @@ class Observed:
     folder: Path | None = None
     observation: Observation | None = None
     refused: bool = field(default=False, init=False)
+    outcome: int = field(default=0, init=False)
 
     def begin(self) -> None:
         """Start observing; called when the script has imported torch."""
@@ -49,11 +50,12 @@ class Observed:
             self._begin()
         except OSError as error:
             why = f"{error.strerror or error}: {error.filename}"
-            self._refuse(f"cannot write the run's folder ({why}); the script runs unobserved")
+            self._refuse(f"cannot write the run's folder ({why})")
         except HeadwaterError as error:
-            self._refuse(f"{error}; the script runs unobserved")
+            self._refuse(str(error))
         except Exception as error:
-            self._refuse(f"{fault_line(error)}; the script runs unobserved")
+            self._refuse(fault_line(error))
+            self.outcome = FAULT
 
     def end(self, code: int, exception: str | None) -> int:
         """Close the record, judge it, say what was found; return the exit code."""
@@ -82,7 +84,9 @@ class Observed:
 
     def _refuse(self, why: str) -> None:
         self.refused = True
-        say(why)
+        # Asked for a verdict, a build must not pass for want of one.
+        self.outcome = FAULT if self.fail_on else 0
+        say(f"{why}; the script runs unobserved")
 
     def _end(self, code: int, exception: str | None) -> int:
         if self.observation is not None:
@@ -91,8 +95,8 @@ class Observed:
             # A script that failed on its way there has said so itself.
             if code == 0 and not self.refused:
                 self._tell(self._nothing())
-            self._print([])
-            return 0
+            self._print(None)
+            return self.outcome
         from headwater.rules import judge
         from headwater.runs.reader import Run
         from headwater.runs.writer import write_findings
@@ -138,7 +142,7 @@ class Observed:
         if not self.quiet:
             say(line)
 
-    def _print(self, findings: Sequence[Finding]) -> None:
+    def _print(self, findings: Sequence[Finding] | None) -> None:
         """Write the findings where the script wrote its own output, after all of it."""
         if not self.json or sys.__stdout__ is None:
             return
@@ -148,7 +152,7 @@ class Observed:
 
         with suppress(Exception):
             sys.stdout.flush()
-        data = [plain(finding.to_json()) for finding in findings]
+        data = None if findings is None else [plain(item.to_json()) for item in findings]
         print(json.dumps(data, indent=2), file=sys.__stdout__, flush=True)
 
     def _judged(self, findings: Sequence[Finding]) -> int:
