@@ -12,8 +12,9 @@ from statistics import median
 
 from headwater.watch.options import Options
 
-_GRANT_S = 0.25
-"""Spent before the budget binds, so that a short run gets its first samples too."""
+_GRANT_S = 0.5
+"""What samples at steps 0, 1, 2, 4, 8, … may take before the budget binds: a run of a few seconds
+must be judged too."""
 
 _PULSE_PART = 0.4
 """Share of the budget that pulses may take; the rest is for samples and for writing."""
@@ -117,7 +118,7 @@ class Cadence:
         if self._credit > 0:
             self._credit -= 1
             return True
-        allowance = max(_GRANT_S, self.options.overhead * elapsed_s)
-        affordable = self.spent_s + self._sample_cost_s <= allowance
-        spaced = elapsed_s - self._last_s >= elapsed_s / _SPREAD + 0.1
-        return affordable and (step >= self._next or spaced)
+        wanted, budget = self.spent_s + self._sample_cost_s, self.options.overhead * elapsed_s
+        if step >= self._next:
+            return wanted <= max(_GRANT_S, budget)
+        return wanted <= budget and elapsed_s - self._last_s >= elapsed_s / _SPREAD + 0.1

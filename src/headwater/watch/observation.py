@@ -222,7 +222,7 @@ class Observation:
         mine = self._held_by(index)
         with torch.no_grad():
             types = {i: self._names.parameters[i].module_type for i in mine}
-            sample.updates = read_before(mine, types, optimiser)
+            sample.updates = read_before(mine, types, optimiser, self._step.versions)
             scale = getattr(optimiser, "grad_scale", None)
             if isinstance(scale, Tensor):  # a fused optimiser unscales by itself
                 sample.unscale(scale)
@@ -298,10 +298,17 @@ class Observation:
         with torch.no_grad():
             sizes = norms([gradient for _, gradient in gradients])
             step.norms = [(i, size) for (i, _), size in zip(gradients, sizes, strict=True)]
+            step.versions = {
+                i: (gradient._version, size)
+                for (i, gradient), size in zip(gradients, sizes, strict=True)
+            }
             # Of an accumulating step only the last pass is worth the full figures.
             if step.sampled and step.backwards >= self._usual_backwards:
                 sample = step.parameter_sample()
-                sample.raw = {index: read_raw(gradient) for index, gradient in gradients}
+                sample.raw = {
+                    index: read_raw(gradient, size)
+                    for (index, gradient), size in zip(gradients, sizes, strict=True)
+                }
                 for index in sample.raw:
                     self._names.parameters[index].got_gradient = True
 

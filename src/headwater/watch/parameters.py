@@ -7,6 +7,7 @@ in its name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,40 +53,48 @@ class Update:
     lost: Scalar | None = None
 
 
-def read_raw(gradient: Tensor) -> Raw:
-    """Measure a gradient in its own dtype.
+def read_raw(gradient: Tensor, size: Scalar) -> Raw:
+    """Measure a gradient in its own dtype, given its norm.
 
     Example:
-        >>> read_raw(torch.tensor([0.0, 1.0, -2.0, float("nan")])).nonfinite
-        0.25
+        >>> read_raw(torch.tensor([0.0, 1.0, -2.0, 1e-40]), 5.0**0.5)
+        Raw(norm=2.23606797749979, largest=2.0, zero=0.25, subnormal=0.25, nonfinite=0.0)
     """
     values = plain(gradient)
-    size = values.abs()
-    count = max(1, size.numel())
-    tiny = subnormal_limit(values.dtype)
-    finite = torch.isfinite(size)
-    zeros = torch.count_nonzero(size == 0)
-    small = torch.count_nonzero(size < tiny) - zeros
-    broken = count - torch.count_nonzero(finite) if size.numel() else zeros
-    if gradient.layout is not torch.strided:  # what a sparse gradient leaves out is zero
-        zeros = zeros + (gradient.numel() - size.numel())
-        count = max(1, gradient.numel())
-    largest = size.amax() if size.numel() else torch.zeros(())
-    if size.device.type == "cpu":
-        return Raw(
-            norm(values),
-            float(largest),
-            int(zeros) / count,
-            int(small) / count,
-            int(broken) / count,
-        )
-    return Raw(norm(values), largest, zeros / count, small / count, broken / count)
+    entries = values.abs()
+    count = max(1, gradient.numel())
+    stored = torch.count_nonzero(values)
+    small = torch.count_nonzero(entries < subnormal_limit(values.dtype))
+    largest = entries.amax() if entries.numel() else entries.sum()
+    # What a sparse gradient leaves out is zero; what is stored may be, too.
+    if entries.device.type != "cpu":
+        kept = entries.numel()
+        zeros, tiny = count - stored, small - (kept - stored)
+        return Raw(size, largest, zeros / count, tiny / count, _nonfinite_share(values, size))
+    zero, tiny_count = count - int(stored), int(small) - (entries.numel() - int(stored))
+    return Raw(
+        size,
+        float(largest),
+        zero / count,
+        tiny_count / count,
+        _nonfinite_share(values, size),
+    )
 
 
 def read_before(
-    parameters: Mapping[int, Tensor], module_types: Mapping[int, str], optimiser: Any
+    parameters: Mapping[int, Tensor],
+    module_types: Mapping[int, str],
+    optimiser: Any,
+    known: Mapping[int, tuple[int, Scalar]],
 ) -> dict[int, Update]:
-    """Measure weights and keep a copy (of a part, if they are many) just before a step."""
+    """Measure weights and keep a copy (of a part, if they are many) just before a step.
+
+    Args:
+        parameters: What the optimiser holds, by index.
+        module_types: Class of the module that owns each.
+        optimiser: For the learning rates of its groups.
+        known: (version, norm) of gradients measured before; one not changed since is not again.
+    """
     rates = {
         id(tensor): group.get("lr")
         for group in optimiser.param_groups
@@ -99,11 +108,12 @@ def read_before(
         gradient = tensor.grad
         l1, units = _unit_l1(weight, module_types.get(index, ""))
         rate = rates.get(id(tensor))
+        size = norm(weight)
         updates[index] = Update(
-            weight_norm=norm(weight),
-            weight_nonfinite=_nonfinite_share(weight),
+            weight_norm=size,
+            weight_nonfinite=_nonfinite_share(weight, size),
             learning_rate=float(rate) if rate is not None else None,
-            at_step=norm(gradient) if gradient is not None else None,
+            at_step=_at_step(gradient, known.get(index)),
             unit_l1=l1,
             units=units,
             before=part.clone(),
@@ -123,9 +133,9 @@ def read_after(parameters: Mapping[int, Tensor], updates: Mapping[int, Update]) 
         after = weight if weight.shape == before.shape else _part(weight)
         if after.shape != before.shape:
             continue
-        scale = norm(before)
-        change = norm(after - before)
-        update.relative = _ratio(change, scale)
+        whole = before.shape == weight.shape
+        scale = update.weight_norm if whole else norm(before)
+        update.relative = _ratio(norm(after - before), scale)
         if moving is not None and moving.shape == after.shape:
             lost = torch.count_nonzero(moving & (after == before))
             update.lost = _ratio(_count(lost), _count(torch.count_nonzero(moving)))
@@ -156,18 +166,28 @@ def _unit_l1(weight: Tensor, module_type: str) -> tuple[Tensor | None, int | Non
     return l1, units
 
 
-def _nonfinite_share(weight: Tensor) -> Scalar:
-    if weight.numel() == 0:
-        return 0.0
-    broken = weight.numel() - torch.count_nonzero(torch.isfinite(weight))
-    return _count(broken) / weight.numel()
+def _at_step(gradient: Tensor | None, known: tuple[int, Scalar] | None) -> Scalar | None:
+    if gradient is None:
+        return None
+    if known is not None and known[0] == gradient._version:
+        return known[1]
+    return norm(gradient)
+
+
+def _nonfinite_share(values: Tensor, size: Scalar) -> Scalar:
+    if isinstance(size, float) and math.isfinite(size):
+        return 0.0  # a norm is finite only if every entry is
+    broken = values.numel() - torch.count_nonzero(torch.isfinite(values))
+    return _count(broken) / max(1, values.numel())
 
 
 def _count(value: Tensor) -> Scalar:
     return float(value.item()) if value.device.type == "cpu" else value.to(torch.float64)
 
 
-def _ratio(part: Scalar, whole: Scalar) -> Scalar | None:
+def _ratio(part: Scalar, whole: Scalar | None) -> Scalar | None:
+    if whole is None:
+        return None
     if isinstance(part, float) and isinstance(whole, float):
         return part / whole if whole else None
     return torch.as_tensor(part) / torch.as_tensor(whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from headwater.watch.stacks import NOWHERE, STACKS, Place
 from headwater.watch.statistics import Scalar, combine, norm
 from headwater.watch.tap import Tap
 
+_CALLS_READ = 32  # activations read of one site in one pass; an unrolled RNN has one a time step
 _READ = tuple(name for name in Reading.__dataclass_fields__ if name != "units")
 _Key = tuple[tuple[str, ...], Edges, tuple[tuple[int, int | None], ...]]
 
@@ -34,6 +36,7 @@ class Shape:
     places: list[Place]
     sites: list[int]
     calls: list[int]
+    readable: list[int]
 
 
 @dataclass(slots=True)
@@ -166,16 +169,15 @@ class Sampler:
     def _read(self, graph: Walk, shape: Shape) -> list[tuple[int, Reading]]:
         found = []
         with torch.no_grad():
-            for node, kind in enumerate(shape.plan.kinds):
-                if kind == "activation":
-                    reading = self._activations.read(
-                        graph.nodes[node],
-                        shape.plan.operations[node],
-                        shape.plan.unit_axis[node],
-                        (shape.sites[node], shape.calls[node]),
-                    )
-                    if reading is not None:
-                        found.append((node, reading))
+            for node in shape.readable:
+                reading = self._activations.read(
+                    graph.nodes[node],
+                    shape.plan.operations[node],
+                    shape.plan.unit_axis[node],
+                    (shape.sites[node], shape.calls[node]),
+                )
+                if reading is not None:
+                    found.append((node, reading))
         return found
 
     def _shape(self, graph: Walk) -> Shape:
@@ -212,6 +214,7 @@ class Sampler:
                 kind = "parameter" if parameter is not None else "shape"
             shape.sites.append(self._sites.number(operation, kind, place, parameter))
         shape.calls = _calls(graph, shape.sites)
+        shape.readable = _readable(shape)
 
     def _note_unseen(self, sample: GraphSample, graph: Walk, shape: Shape) -> None:
         for node, kind in enumerate(shape.plan.kinds):
@@ -233,7 +236,7 @@ def _new_shape(graph: Walk, leaves: Mapping[int, int | None]) -> Shape:
         [child for (child, _), carries in zip(children, signal, strict=True) if carries]
         for children, signal in zip(graph.edges, plan.signal, strict=True)
     ]
-    return Shape(plan, dict(leaves), onward, places=[], sites=[], calls=[])
+    return Shape(plan, dict(leaves), onward, places=[], sites=[], calls=[], readable=[])
 
 
 def _calls(graph: Walk, sites: Sequence[int]) -> list[int]:
@@ -245,6 +248,17 @@ def _calls(graph: Walk, sites: Sequence[int]) -> list[int]:
         calls[node] = counts.get(sites[node], 0)
         counts[sites[node]] = calls[node] + 1
     return calls
+
+
+def _readable(shape: Shape) -> list[int]:
+    """Choose the activations to read: of a long loop over one line, calls evenly spread."""
+    counts = Counter(shape.sites)
+    return [
+        node
+        for node, kind in enumerate(shape.plan.kinds)
+        if kind == "activation"
+        and shape.calls[node] % -(-counts[shape.sites[node]] // _CALLS_READ) == 0
+    ]
 
 
 def _root_edges(call: Call) -> list[tuple[Any, int, Scalar]]:

@@ -27,6 +27,7 @@ class Step:
     optimiser: int | None = None
     skipped: bool = False
     norms: list[tuple[int, Scalar]] | None = None
+    versions: dict[int, tuple[int, Scalar]] = field(default_factory=dict)
     parameters: ParameterSample | None = None
     graphs: list[GraphSample] = field(default_factory=list)
 
