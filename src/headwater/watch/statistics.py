@@ -96,6 +96,8 @@ def _device_norm(tensor: Tensor) -> Tensor:
 
 def norms(tensors: Sequence[Tensor]) -> list[Scalar]:
     """Return the norm of each tensor; on a device all of one dtype in one multi-tensor kernel."""
+    if not tensors:
+        return []  # no kernel takes an empty list
     dense = [plain(tensor) for tensor in tensors]
     if any(t.device.type == "cpu" or t.dtype is torch.float64 or t.is_complex() for t in dense):
         return [norm(tensor) for tensor in dense]
