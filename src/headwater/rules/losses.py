@@ -21,7 +21,7 @@ from headwater.rules.units import (
     saturated_layers,
     too_many_dead,
 )
-from headwater.rules.wording import percent, place, unique, where
+from headwater.rules.wording import count, percent, place, unique, where
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,40 +196,44 @@ def _first_over(losses: np.typing.NDArray[np.float64], steps: np.typing.NDArray[
 
 
 def _causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
-    causes = []
-    saturated = saturated_layers(facts, bounded_layers(facts))
-    if saturated:
-        worst = saturated[0]
-        evidence = (
-            f"{percent(float(worst.saturated[-1]))} saturated at {place(layer_place(facts, worst))}"
-        )
-        causes.append(Cause(cause="saturation", share=0.8, evidence=evidence))
-    rectified = rectified_layers(facts)
-    dead = dead_layers(rectified)
-    if dead or too_many_dead(facts, rectified):
-        worst = (dead or rectified)[0]
-        evidence = f"dead units at {place(layer_place(facts, worst))}"
-        causes.append(Cause(cause="dead-units", share=0.8, evidence=evidence))
+    """Name the other symptoms, each with an equal share, as the loss cannot tell between them."""
+    found = [*_saturated(facts), *_dead(facts)] or _starved(facts) or _slow(facts)
+    return tuple(
+        Cause(cause=cause, share=round(1 / len(found), 3), evidence=evidence)
+        for cause, evidence in found
+    )
+
+
+def _saturated(facts: Facts) -> list[tuple[str, str]]:
+    layers = saturated_layers(facts, bounded_layers(facts))
+    if not layers:
+        return []
+    share = percent(float(layers[0].saturated[-1]))
+    return [("saturation", f"{share} saturated at {place(layer_place(facts, layers[0]))}")]
+
+
+def _dead(facts: Facts) -> list[tuple[str, str]]:
+    layers = rectified_layers(facts)
+    dead = dead_layers(layers)
+    if not dead and not too_many_dead(facts, layers):
+        return []
+    return [("dead-units", f"dead units at {place(layer_place(facts, (dead or layers)[0]))}")]
+
+
+def _starved(facts: Facts) -> list[tuple[str, str]]:
     for flow in facts.flowing:
-        starved = starvation(facts, flow)
-        if starved.signal.any():
-            number = int(starved.signal.sum())
-            evidence = f"{number} weight matrices get under a thousandth of the signal"
-            causes.append(Cause(cause="vanishing-gradient", share=0.8, evidence=evidence))
-            break
+        number = int(starvation(facts, flow).signal.sum())
+        if number:
+            what = count(number, "weight matrix", "weight matrices")
+            return [("vanishing-gradient", f"under a thousandth of the signal reaches {what}")]
     for flow in facts.sound:
-        lost = lost_in_loop(facts, flow)
-        if forgets(lost):
+        if forgets(lost_in_loop(facts, flow)):
             calls = int(flow.newest.calls[earliest_in_loop(flow.newest)])
-            evidence = f"a loop of {calls} steps forgets its first"
-            causes.append(Cause(cause="recurrent-contraction", share=0.7, evidence=evidence))
-            break
-    if not causes:
-        causes += _slow(facts)
-    return tuple(causes)
+            return [("recurrent-contraction", f"a loop of {calls} steps forgets its first")]
+    return []
 
 
-def _slow(facts: Facts) -> list[Cause]:
+def _slow(facts: Facts) -> list[tuple[str, str]]:
     """Blame the learning rate where every matrix that trains hardly moves."""
     updates = facts.movement.relative_update[:, facts.matrices]
     known = np.isfinite(updates).any(axis=0)
@@ -239,7 +243,7 @@ def _slow(facts: Facts) -> list[Cause]:
     if not mostly(largest < LIMITS.slow_update)[0]:
         return []
     evidence = f"no layer changes by more than {float(largest[-1, 0]):.0e} of itself a step"
-    return [Cause(cause="learning-rate-too-low", share=0.9, evidence=evidence)]
+    return [("learning-rate-too-low", evidence)]
 
 
 def _remedies(causes: tuple[Cause, ...]) -> tuple[str, ...]:

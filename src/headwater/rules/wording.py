@@ -71,11 +71,11 @@ def names(parameters: Sequence[ParameterInfo], most: int = 3) -> str:
     return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, one: str, many: str = "") -> str:
     """Write a number of things.
 
     Example:
-        >>> count(1, "layer"), count(3, "layer")
-        ('1 layer', '3 layers')
+        >>> count(1, "layer"), count(3, "layer"), count(2, "matrix", "matrices")
+        ('1 layer', '3 layers', '2 matrices')
     """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {one}" if number == 1 else f"{number} {many or one + 's'}"
