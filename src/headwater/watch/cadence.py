@@ -52,8 +52,8 @@ class Cadence:
         """Learn what a sample cost, from what was charged since it was wanted."""
         self.samples += 1
         cost = self.spent_s - self._spent_before_s
-        first = self.samples <= 2  # the very first also pays for what is kept
-        self._sample_cost_s = cost if first else 0.5 * (self._sample_cost_s + cost)
+        # The first pays for plans that later ones find ready: about half of it will not recur.
+        self._sample_cost_s = 0.5 * (self._sample_cost_s + cost)
 
     def plain(self, step_s: float) -> None:
         """Learn how long a step takes that is not sampled."""
