@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple, cast
@@ -81,7 +81,8 @@ def top_parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"headwater {__version__}")
-    parser.add_argument("command", nargs="?", choices=[entry.name for entry in COMMANDS])
+    names = [entry.name for entry in COMMANDS]
+    parser.add_argument("command", nargs="?", choices=names, help=SUPPRESS)
     return parser
 
 
