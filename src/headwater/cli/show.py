@@ -60,6 +60,7 @@ def run(arguments: Namespace, /) -> int:
         told = account(record, arguments.ledger, arguments.step)
         data, lines = told.to_json(), account_lines(told, width)
     else:
+        from headwater.reports.annotate import home_folders
         from headwater.reports.assemble import assemble
         from headwater.reports.screen import report_lines
         from headwater.rules import judge
@@ -73,7 +74,7 @@ def run(arguments: Namespace, /) -> int:
             most_rows=arguments.rows,
         )
         data = report.to_json()
-        lines = report_lines(report, width, record.info.directory, arguments.parameters)
+        lines = report_lines(report, width, home_folders(record.info), arguments.parameters)
     if arguments.json:
         print(json.dumps(data, indent=2))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from headwater.errors import NotRecordedError
 from headwater.records import Kind, LedgerEntry
-from headwater.reports.annotate import short_path, spot
+from headwater.reports.annotate import home_folders, short_path, spot
 from headwater.runs.info import plain
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def account(run: Run, parameter: str, step: int | None = None) -> Account:
         step=ledger.step,
         backward=ledger.backward,
         rows=tuple(
-            _row(entry, so_far, run.info.directory)
+            _row(entry, so_far, home_folders(run.info))
             for entry, so_far in zip(entries, running, strict=True)
         ),
         by_kind=tuple(kinds),
@@ -88,11 +89,11 @@ def account(run: Run, parameter: str, step: int | None = None) -> Account:
     )
 
 
-def _row(entry: LedgerEntry, running: float, directory: str) -> AccountRow:
+def _row(entry: LedgerEntry, running: float, folders: Sequence[str]) -> AccountRow:
     file, line = spot(entry.site)
     return AccountRow(
         file=file,
-        shown_as=short_path(file, directory),
+        shown_as=short_path(file, folders),
         line=line,
         module=entry.site.module,
         operation=entry.site.operation,

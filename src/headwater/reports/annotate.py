@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from headwater.records import SEVERITIES, Finding, Severity, Site
 from headwater.reports.folding import Place, fold
@@ -13,6 +14,9 @@ from headwater.reports.measures import NEGLIGIBLE, Network, measure
 from headwater.reports.passes import Pass
 from headwater.reports.rows import rows_of_lines
 from headwater.reports.view import Line, Row, Source
+
+if TYPE_CHECKING:
+    from headwater.runs.info import RunInfo
 
 Spot = tuple[str, int]
 """A file and a line in it; ("", 0) where no line is known."""
@@ -36,7 +40,7 @@ def annotate(
     network: Network,
     *,
     texts: Mapping[str, str],
-    directory: str,
+    folders: Sequence[str],
     findings: Collection[Finding] = (),
     most_rows: int = 40,
 ) -> tuple[Source, ...]:
@@ -46,7 +50,7 @@ def annotate(
         flow: The backward pass.
         network: The run's sites and modules.
         texts: Source text by file; a file that is not there is shown without its text.
-        directory: Paths below it are shown relative to it.
+        folders: Paths below them are shown relative to them.
         findings: Their lines are marked.
         most_rows: A line with more operations than this has them folded by module.
     """
@@ -66,7 +70,7 @@ def annotate(
     return tuple(
         Source(
             file=file,
-            shown_as=short_path(file, directory) if file else "(line not known)",
+            shown_as=short_path(file, folders) if file else "(line not known)",
             lines=with_context(lines[file], texts.get(file)),
         )
         for file in sorted(lines, key=lambda file: (not file, -sizes[file], file))
@@ -99,16 +103,23 @@ def _marks(findings: Iterable[Finding]) -> dict[Spot, tuple[tuple[str, ...], Sev
     return marks
 
 
-def short_path(file: str, directory: str) -> str:
-    """Return ``file`` relative to ``directory`` where it lies below it.
+def short_path(file: str, folders: Sequence[str]) -> str:
+    """Return ``file`` relative to the first of ``folders`` that it lies below.
 
     Example:
-        >>> short_path("/home/me/work/net.py", "/home/me/work"), short_path("/a/b.py", "/c")
-        ('net.py', '/a/b.py')
+        >>> short_path("/home/me/work/net.py", ["/c", "/home/me"]), short_path("/a/b.py", ["/c"])
+        ('work/net.py', '/a/b.py')
     """
     path = PurePath(file)
-    inside = bool(directory) and path.is_relative_to(directory)
-    return str(path.relative_to(directory)) if inside else file
+    for folder in folders:
+        if folder and path.is_relative_to(folder):
+            return str(path.relative_to(folder))
+    return file
+
+
+def home_folders(info: RunInfo) -> tuple[str, ...]:
+    """Return the folders below which paths are shown short: where the run started, its script's."""
+    return info.directory, str(PurePath(info.script).parent) if info.script else ""
 
 
 def with_context(lines: Iterable[Line], text: str | None) -> tuple[Line, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from headwater.errors import NotRecordedError
 from headwater.records import Verdict
-from headwater.reports.annotate import annotate, read_texts, spot
+from headwater.reports.annotate import annotate, home_folders, read_texts, spot
 from headwater.reports.heads import head, notes
 from headwater.reports.measures import Network
 from headwater.reports.parameters import parameter_rows
@@ -64,7 +64,7 @@ def assemble(
             flow,
             network,
             texts=texts,
-            directory=run.info.directory,
+            folders=home_folders(run.info),
             findings=findings,
             most_rows=most_rows,
         )
@@ -106,6 +106,7 @@ def _flow(choice: Choice, title: str, nodes: int, sources: tuple[Source, ...]) -
         low=low,
         high=high,
         deepest=min(_levels(sources), default=None),
+        not_finite=choice.not_finite,
         sources=sources,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -98,3 +98,21 @@ def wrapped(text: str, width: int) -> list[str]:
     """Break text into lines of at most ``width`` cells; wide characters count two."""
     lines = Text(clean(text)).wrap(_wrapper, max(width, 8))
     return [line.plain.rstrip() for line in lines]
+
+
+def listed(items: Iterable[str], width: int, joint: str) -> list[str]:
+    """Put items on lines of at most ``width`` cells, breaking none that fits on a line.
+
+    Example:
+        >>> listed(["one", "two", "three"], 10, ", ")
+        ['one, two,', 'three']
+    """
+    lines: list[str] = []
+    end = joint.rstrip()
+    for item in items:
+        text = fit(item, width - cell_len(end))
+        if lines and cell_len(lines[-1] + joint + text + end) <= width:
+            lines[-1] += joint + text
+        else:
+            lines[-1:] = [*(line + end for line in lines[-1:]), text]
+    return lines

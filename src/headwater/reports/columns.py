@@ -78,14 +78,15 @@ class Columns:
         levels = measure.level_in, measure.level_out
         yield from bar(*levels, self.low, self.high, self.bar, own=_own(measure))
         yield " ", ""
+        dead, saturated = measure.dead, measure.saturated
         kind = KIND_WORDS[measure.kinds[0]] if measure.kinds else ""
         for width, text, style, align in (
             (self.level, decades(measure.level_out, 1), "", "right"),
             (self.total, decades(measure.total), total_style(measure.total), "right"),
             (self.calls, per_call(measure.calls, measure.gain), "", "right"),
             (self.kind, kind, "cyan", "left"),
-            (self.dead, share(measure.dead), share_style(measure.dead), "right"),
-            (self.saturated, share(measure.saturated), share_style(measure.saturated), "right"),
+            (self.dead, share(dead), share_style(dead, 0.5), "right"),
+            (self.saturated, share(saturated), share_style(saturated, 0.9), "right"),
         ):
             if width:
                 yield pad(text, width, align=align), style
@@ -141,11 +142,14 @@ def total_style(total: float | None) -> str:
     return ("bold " if abs(total) >= 1 else "") + ("red" if total < 0 else "magenta")
 
 
-def share_style(value: float | None) -> str:
-    """Return the colour of a dead or saturated share."""
+def share_style(value: float | None, much: float) -> str:
+    """Return the colour of a dead or saturated share, red from ``much`` on.
+
+    Half of a healthy ReLU's entries have no derivative, but hardly any of its units is dead.
+    """
     if value is None or value < 0.05:
         return "dim"
-    return "bold red" if value >= 0.9 else "red" if value >= 0.5 else ""
+    return "red" if value >= much else ""
 
 
 def source_text(text: str | None, width: int, *, style: str = "") -> Text:

@@ -8,28 +8,44 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from headwater.reports.passes import Pass
+from headwater.reports.trees import NOWHERE, Reach, children_of
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 class Path(NamedTuple):
-    """The nodes of one place along one way from the loss: the last of them, and their sums."""
+    """The nodes of one place along one way from the loss: the last of them, and their sums.
+
+    ``onward`` is how far the way leads where it goes on after the place, or ends at an input.
+    """
 
     last: int
     length: int
     gain: float
     junction: float
     passes_on: bool
+    onward: Reach | None
 
     @property
     def total(self) -> float:
         """Gains and junctions together, in decades."""
         return self.gain + self.junction
 
+    @property
+    def weight(self) -> tuple[bool, Reach, float, int]:
+        """How much a path says of its place.
+
+        First the ways to an input, the longest before all; of branches that end within the place
+        because they meet a larger one elsewhere, the one that changes the gradient most.
+        """
+        change = abs(self.total) if math.isfinite(self.total) else math.inf
+        onward = self.onward is not None
+        return onward, self.onward or NOWHERE, 0.0 if onward else change, self.length
+
 
 @dataclass(kw_only=True)
 class Place:
-    """The nodes that share a key, and the path through them that changes the gradient most.
+    """The nodes that share a key, and the path through them that says most of them.
 
     ``above`` is the place's next node towards the loss, -1 where the path enters the place.
     """
@@ -65,7 +81,7 @@ def fold(flow: Pass, keys: Sequence[Key | None]) -> dict[Key, Place]:
     places: dict[Key, Place] = {}
     paths: dict[Key, Path] = {}
     left: list[tuple[Key, Path | None]] = []  # what to put back on the way up
-    children = _children(flow.parent)
+    children = children_of(flow.parent)
     stack = [position for position, above in enumerate(flow.parent) if above < 0][::-1]
     while stack:
         position = stack.pop()
@@ -81,30 +97,25 @@ def fold(flow: Pass, keys: Sequence[Key | None]) -> dict[Key, Place]:
             known = paths.get(here)
             left.append((here, known))
             stack.append(-1)
-            paths[here] = _extended(known, flow, position)
+            leads = [child for child in children[position] if flow.shown[child]]
+            onward = [flow.reach[child] for child in leads if keys[child] != here]
+            if not leads and flow.reach[position][0]:  # an input of the network
+                onward = [flow.reach[position]]
+            paths[here] = _extended(known, flow, position, max(onward, default=None))
             _note(places, here, paths[here], known)
         stack.extend(children[position])
     return places
 
 
-def _children(parent: Sequence[int]) -> list[list[int]]:
-    children: list[list[int]] = [[] for _ in parent]
-    for child, above in enumerate(parent):
-        if above >= 0:
-            children[above].append(child)
-    return children
-
-
-def _extended(path: Path | None, flow: Pass, position: int) -> Path:
+def _extended(path: Path | None, flow: Pass, position: int, onward: Reach | None) -> Path:
     gain, junction = flow.gain[position], flow.junction[position]
-    if path is None:
-        return Path(position, 1, gain or 0.0, junction, gain is not None)
     return Path(
-        position,
-        path.length + 1,
-        path.gain + (gain or 0.0),
-        path.junction + junction,
-        path.passes_on or gain is not None,
+        last=position,
+        length=1 + (path.length if path else 0),
+        gain=(gain or 0.0) + (path.gain if path else 0.0),
+        junction=junction + (path.junction if path else 0.0),
+        passes_on=gain is not None or (path is not None and path.passes_on),
+        onward=onward,
     )
 
 
@@ -112,12 +123,6 @@ def _note(places: dict[Key, Place], key: Key, path: Path, before: Path | None) -
     place = places.get(key)
     if place is None:
         place = places[key] = Place(path=path)
-    elif _weight(path) > _weight(place.path):
+    elif path.weight > place.path.weight:
         place.path = path
     place.above[path.last] = -1 if before is None else before.last
-
-
-def _weight(path: Path) -> tuple[float, int]:
-    """How much a path says: the most changed first, then the longest."""
-    total = path.total
-    return (abs(total) if math.isfinite(total) else math.inf), path.length

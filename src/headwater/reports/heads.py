@@ -29,6 +29,7 @@ def head(run: Run, *, now: float) -> Head:
     elapsed, observer = (_seconds(info.overhead.get(key)) for key in ("elapsed_s", "observer_s"))
     own = elapsed - observer if elapsed is not None and observer is not None else 0.0
     state, ending = _ending(run, now)
+    first, last = _losses(run)
     return Head(
         run=str(run.path),
         command=_command(run),
@@ -40,6 +41,8 @@ def head(run: Run, *, now: float) -> Head:
         samples=len(run.sampled_steps),
         overhead=observer / own if observer is not None and own > 0 else None,
         elapsed_s=elapsed,
+        first_loss=first,
+        last_loss=last,
         alerts=_alerts(run),
     )
 
@@ -47,6 +50,14 @@ def head(run: Run, *, now: float) -> Head:
 def _seconds(value: object) -> float | None:
     number = float(value) if isinstance(value, (int, float)) else None
     return number if number is not None and math.isfinite(number) else None
+
+
+def _losses(run: Run) -> tuple[float | None, float | None]:
+    """Return the first loss and the last; none where several optimisers take turns at their own."""
+    if len(run.info.optimisers) > 1:
+        return None, None
+    losses = run.pulse["loss"].drop_null()
+    return (losses[0].as_py(), losses[-1].as_py()) if len(losses) else (None, None)
 
 
 def _command(run: Run) -> str:
@@ -119,10 +130,12 @@ def notes(run: Run, disk_sources: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def _compiled(regions: int, share: float | None) -> str:
-    what = "1 compiled region is" if regions == 1 else f"{regions} compiled regions are"
     known = isinstance(share, (int, float)) and math.isfinite(share)
-    hold = f", which hold {share:.0%} of the parameters" if known else ""
-    return f"{what} not seen inside{hold}; `headwater run --eager-samples` opens them"
+    hold = f" with {share:.0%} of the parameters" if known else ""
+    what = (
+        f"1 compiled region{hold} is" if regions == 1 else f"{regions} compiled regions{hold} are"
+    )
+    return f"{what} not seen inside; `headwater run --eager-samples` opens compiled regions"
 
 
 def _listed(words: Sequence[str]) -> str:

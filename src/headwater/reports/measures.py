@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median_low
 
 from headwater.records import Kind, Site
 from headwater.reports.folding import Place
@@ -39,7 +38,7 @@ def measure(flow: Pass, place: Place, network: Network) -> Measure:
     """Sum up a place as it is shown."""
     path = place.path
     says = path.passes_on or not abs(path.junction) < NEGLIGIBLE  # true for nan
-    calls = median_low(_counts(flow, place.above, network))
+    calls = min(_counts(flow, place.above, network))
     level_in, level_out = _levels(flow, place)
     return Measure(
         kinds=_kinds(flow, place, network.sites),
@@ -95,17 +94,18 @@ def _kinds(flow: Pass, place: Place, sites: Sequence[Site]) -> tuple[Kind, ...]:
 def _levels(flow: Pass, place: Place) -> tuple[float | None, float | None]:
     """Return the level before a place and after it, over all its calls.
 
-    These are the highest that arrives and the lowest that leaves, but where the place makes the
-    gradient grow, the lowest and the highest.
+    Where calls stand side by side, these are the highest that arrives and the lowest that leaves;
+    but where the place makes the gradient grow, the lowest and the highest.
     """
-    total = place.path.total
-    arriving = _known(_before(flow, node) for node in place.entries())
+    entries, total = place.entries(), place.path.total
+    if len(entries) == 1 or not math.isfinite(total):
+        return _before(flow, place.path_nodes()[-1]), _after(flow, place.path.last)
+    arriving = _known(_before(flow, node) for node in entries)
     leaving = _known(_after(flow, node) for node in place.exits())
     if not arriving or not leaving:
         return None, None
-    if any(map(math.isnan, leaving)) or not math.isfinite(total):
-        last = _after(flow, place.path.last)
-        return max(arriving), math.nan if math.isnan(total) or last is None else last
+    if any(map(math.isnan, leaving)):
+        return max(arriving), math.nan
     grows = total > 0 and total >= (max(leaving) - min(arriving)) / 2
     return (min(arriving), max(leaving)) if grows else (max(arriving), min(leaving))
 

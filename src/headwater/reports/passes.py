@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from headwater.records import Site
+from headwater.reports.trees import Reach, forward_rank, parents_first, reaches
 
 if TYPE_CHECKING:
     from headwater.runs.reader import Run
@@ -21,16 +22,18 @@ _PLUMBING = frozenset({"shape", "precision", "parameter"})
 class Pass:
     """The tree of one backward pass, parents before children.
 
-    ``parent`` holds positions in these columns (-1 at a root), ``depth`` counts the operations
-    between a node and the loss. ``level`` is in decades relative to the pass's root, ``gain`` the
-    operation's own, ``junction`` that of the branches meeting there. ``shown`` leaves out what
-    only hands a parameter's gradient on (its transpose, its cast).
+    ``parent`` holds positions in these columns (-1 at a root), ``rank`` is the place
+    in the order of the forward pass, ``reach`` how far a node leads. ``level`` is in decades
+    relative to the pass's root, ``gain`` the operation's own, ``junction`` that of the branches
+    meeting there. ``shown`` leaves out what only hands a parameter's gradient on (its transpose,
+    its cast).
     """
 
     step: int
     backward: int
     parent: Sequence[int]
-    depth: Sequence[int]
+    rank: Sequence[int]
+    reach: Sequence[Reach]
     site: Sequence[int]
     level: Sequence[float | None]
     gain: Sequence[float | None]
@@ -42,41 +45,63 @@ class Pass:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A pass worth showing: the newest of ``alike`` ones with one loss and one optimiser."""
+    """A pass worth showing: the newest of ``alike`` ones with one loss and one optimiser.
+
+    ``not_finite`` is the newest step of those passed over because nothing in them is finite.
+    """
 
     step: int
     backward: int
     root: int
     optimiser: int | None
     alike: int
+    not_finite: int | None = None
 
 
 def choose(run: Run, step: int | None = None) -> tuple[Choice, ...]:
     """Return one pass per distinct graph, the newest of each; or those of ``step`` alone.
 
     Two passes are of one graph if they start at the same site for the same optimiser: a GAN's
-    discriminator and generator are two graphs, the micro-batches of an accumulation are one.
+    discriminator and generator are two graphs, the micro-batches of an accumulation are one. A
+    pass in which nothing is finite shows nothing: the newest one that does is preferred.
     """
-    roots = run.site_rows.filter(pc.equal(run.site_rows["parent"], -1))
+    rows = run.site_rows
     if step is not None:
-        roots = roots.filter(pc.equal(roots["step"], step))
+        rows = rows.filter(pc.equal(rows["step"], step))
+    at_root = pc.equal(rows["parent"], -1)
+    roots = rows.filter(at_root)
+    readable = rows.filter(pc.and_(pc.invert(at_root), pc.invert(pc.is_nan(rows["level"]))))
+    telling = set(_places(readable))
     pulse = run.pulse
     optimisers = dict(zip(pulse["step"].to_pylist(), pulse["optimiser"].to_pylist(), strict=True))
     found: dict[tuple[int, int | None], set[tuple[int, int]]] = {}
-    for at, backward, root in zip(
-        *(roots[name].to_pylist() for name in ("step", "backward", "site")), strict=True
-    ):
-        found.setdefault((root, optimisers.get(at)), set()).add((at, backward))
-    choices = []
-    for (root, optimiser), places in found.items():
-        newest = max(place[0] for place in places)
-        first = min(place[1] for place in places if place[0] == newest)
-        choices.append(
-            Choice(step=newest, backward=first, root=root, optimiser=optimiser, alike=len(places))
-        )
+    for place, root in zip(_places(roots), roots["site"].to_pylist(), strict=True):
+        found.setdefault((root, optimisers.get(place[0])), set()).add(place)
+    choices = [
+        _choice(root, optimiser, places, telling) for (root, optimiser), places in found.items()
+    ]
     # A pass with several roots (one backward call on several losses) is one graph.
     unique = {(choice.step, choice.backward): choice for choice in reversed(choices)}
     return tuple(sorted(unique.values(), key=lambda choice: (choice.step, choice.backward)))
+
+
+def _places(rows: Any) -> list[tuple[int, int]]:
+    return list(zip(rows["step"].to_pylist(), rows["backward"].to_pylist(), strict=True))
+
+
+def _choice(
+    root: int, optimiser: int | None, places: set[tuple[int, int]], telling: set[tuple[int, int]]
+) -> Choice:
+    newest = max(at for at, _ in places)
+    shown = max((at for at, backward in places & telling), default=newest)
+    return Choice(
+        step=shown,
+        backward=min(backward for at, backward in places if at == shown),
+        root=root,
+        optimiser=optimiser,
+        alike=len(places),
+        not_finite=newest if newest > shown else None,
+    )
 
 
 def read(run: Run, step: int, backward: int) -> Pass:
@@ -105,49 +130,30 @@ def read(run: Run, step: int, backward: int) -> Pass:
 
     site = column("site")
     level = _relative(column("level"), parent)
+    shown = _shown(site, parent, run.sites)
+    passes_on = [gain is not None for gain in column("gain")]
+    meets = [bool(junction) for junction in column("junction_decades")]
+    reach = reaches(parent, shown, passes_on, meets)
     # Where nothing arrives nothing is left to lose: a gain there says nothing.
     arrives = [value != -math.inf for value in level]
+    finite = [value is not None and math.isfinite(value) for value in level]
     return Pass(
         step=step,
         backward=backward,
         parent=parent,
-        depth=_depth(parent),
+        rank=forward_rank(parent, reach),
+        reach=reach,
         site=site,
         level=level,
         gain=[gain if here else None for gain, here in zip(column("gain"), arrives, strict=True)],
         junction=[
             (junction or 0.0) if here else 0.0
-            for junction, here in zip(column("junction_decades"), arrives, strict=True)
+            for junction, here in zip(column("junction_decades"), finite, strict=True)
         ],
         dead=column("dead"),
         saturated=column("saturated"),
-        shown=_shown(site, parent, run.sites),
+        shown=shown,
     )
-
-
-def parents_first(parents: Sequence[int]) -> list[int]:
-    """Return an order of the positions in which every parent stands before its children.
-
-    Positions on a cycle, which only a damaged record has, are left out.
-
-    Example:
-        >>> parents_first([2, 0, -1])
-        [2, 0, 1]
-    """
-    children: list[list[int]] = [[] for _ in parents]
-    order: list[int] = []
-    for child, parent in enumerate(parents):
-        (order if parent < 0 else children[parent]).append(child)
-    for position in order:
-        order.extend(children[position])
-    return order
-
-
-def _depth(parent: Sequence[int]) -> list[int]:
-    depth: list[int] = []
-    for above in parent:
-        depth.append(0 if above < 0 else depth[above] + 1)
-    return depth
 
 
 def _relative(levels: Sequence[float | None], parent: Sequence[int]) -> list[float | None]:

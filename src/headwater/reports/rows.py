@@ -13,6 +13,12 @@ from headwater.reports.view import Row
 FEWEST = 6
 """Folding by module must leave at least so many rows, or the level cannot be followed."""
 
+MOST_IN_ALL = 400
+"""Rows under all lines together: a report that scrolls for minutes is not read."""
+
+LOSS = "loss"
+"""Stands for the operations of a loss that no module computed, once rows are folded."""
+
 Label = tuple[str, str]
 """A module's path and an operation; the operation is "" once several are folded."""
 
@@ -29,11 +35,13 @@ def rows_of_lines(
         most: A line with more rows has them folded: by module, by outer module, by neighbours.
     """
     used: dict[Hashable, dict[int, int]] = {}
-    for line, site, depth, shown in zip(lines, flow.site, flow.depth, flow.shown, strict=True):
+    for line, site, rank, shown in zip(lines, flow.site, flow.rank, flow.shown, strict=True):
         if shown:
-            nearest = used.setdefault(line, {})
-            nearest[site] = min(nearest.get(site, depth), depth)
-    orders = {line: forward_order(nearest, network.sites) for line, nearest in used.items()}
+            first = used.setdefault(line, {})
+            first[site] = min(first.get(site, rank), rank)
+    if most and used:
+        most = min(most, max(MOST_IN_ALL // len(used), 3))
+    orders = {line: sorted(first, key=first.__getitem__) for line, first in used.items()}
     labels = {line: labelled(network.sites, order, most) for line, order in orders.items()}
     keys = [
         (line, labels[line][site]) if shown else None
@@ -47,34 +55,6 @@ def rows_of_lines(
         )
         for line, order in orders.items()
     }
-
-
-def forward_order(nearest: Mapping[int, int], sites: Sequence[Site]) -> list[int]:
-    """Return the sites of a line in the order of the forward pass, modules kept together.
-
-    The ledger's tree runs from the loss through shortcuts where these carry most, so that the
-    last operation of a block's branch can be as deep as the first of the block before. What
-    belongs to one module is therefore placed where the module's node nearest to the loss is.
-
-    Args:
-        nearest: The line's sites, each with the depth of its node nearest to the loss.
-        sites: The run's sites.
-    """
-    modules: dict[tuple[str, ...], int] = {}
-    for index, depth in nearest.items():
-        for module in _enclosing(sites[index].module):
-            modules[module] = min(modules.get(module, depth), depth)
-
-    def from_loss(index: int) -> tuple[tuple[int, str], ...]:
-        of = [(modules[module], module[-1]) for module in _enclosing(sites[index].module)]
-        return *of, (nearest[index], "")
-
-    return sorted(nearest, key=from_loss, reverse=True)
-
-
-def _enclosing(module: str) -> list[tuple[str, ...]]:
-    parts = tuple(module.split(".")) if module else ()
-    return [parts[: depth + 1] for depth in range(len(parts))]
 
 
 def _row(flow: Pass, place: Place, network: Network, label: Label) -> Row:
@@ -107,9 +87,9 @@ def labelled(sites: Sequence[Site], order: Sequence[int], most: int) -> dict[int
     if not most or len(set(finest.values())) <= most:
         return finest
     deepest = max(module.count(".") + 1 for module, _ in finest.values())
-    before = {index: (module, "") for index, (module, _) in finest.items()}
+    before = {index: _outer(sites[index], deepest) for index in order}
     for depth in range(deepest, 0, -1):
-        coarse = {index: (_prefix(module, depth), "") for index, (module, _) in before.items()}
+        coarse = {index: _outer(sites[index], depth) for index in order}
         if len(set(coarse.values())) <= most:
             enough = len(set(coarse.values())) >= min(FEWEST, most)
             return coarse if enough else _neighbours(before, most)
@@ -117,8 +97,10 @@ def labelled(sites: Sequence[Site], order: Sequence[int], most: int) -> dict[int
     return _neighbours(before, most)
 
 
-def _prefix(module: str, depth: int) -> str:
-    return ".".join(module.split(".")[:depth])
+def _outer(site: Site, depth: int) -> Label:
+    """Return the module ``depth`` levels deep that a site belongs to; the loss stays apart."""
+    module = ".".join(site.module.split(".")[:depth])
+    return module, LOSS if site.kind == "loss" and not module else ""
 
 
 def _neighbours(labels: Mapping[int, Label], most: int) -> dict[int, Label]:
@@ -129,6 +111,6 @@ def _neighbours(labels: Mapping[int, Label], most: int) -> dict[int, Label]:
     for start in range(0, len(order), size):
         group = order[start : start + size]
         first, last = group[0][0], group[-1][0]
-        name = first if first == last else f"{first} … {last}"
+        name = first if first == last or not last else f"{first} … {last}"
         folded.update(dict.fromkeys(group, (name, "")))
     return {index: folded[label] for index, label in labels.items()}

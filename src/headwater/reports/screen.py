@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from headwater.records import Cause, Finding, Severity, Verdict, Where
+from headwater.records import SEVERITIES, Cause, Finding, Severity, Verdict, Where
 from headwater.reports.annotate import short_path
-from headwater.reports.cells import clean, fit, fit_line, pad, paragraph, wrapped
+from headwater.reports.cells import clean, fit, fit_line, listed, pad, paragraph, wrapped
 from headwater.reports.columns import Columns, columns, source_text
 from headwater.reports.numbers import share
 from headwater.reports.tables import parameter_lines
@@ -24,12 +24,12 @@ MOST_PLACES = 3
 
 
 def report_lines(
-    report: Report, width: int, directory: str = "", parameters: bool = False
+    report: Report, width: int, folders: Sequence[str] = (), parameters: bool = False
 ) -> Iterator[Text]:
     """Return the head, the findings, the annotated source and the notes."""
     yield from head_lines(report.head, width)
     yield Text()
-    yield from verdict_lines(report.verdicts, width, directory)
+    yield from verdict_lines(report.verdicts, width, folders)
     for index, flow in enumerate(report.flows):
         yield Text()
         yield from flow_lines(flow, width, explain=index == 0)
@@ -52,11 +52,23 @@ def head_lines(head: Head, width: int) -> Iterator[Text]:
     samples = "1 sample" if head.samples == 1 else f"{head.samples} samples"
     steps = "1 step" if head.steps == 1 else f"{head.steps:,} steps"
     overhead = "" if head.overhead is None else f"overhead {head.overhead:.1%}"
-    facts = [head.ending, steps, samples, overhead, ", ".join(head.device), _when(head.started)]
+    first, last = (_loss(value) for value in (head.first_loss, head.last_loss))
+    loss = f"loss {first} → {last}" if first and last else ""
+    device = ", ".join(head.device)
     style = "" if head.state == "finished" else "yellow"
-    yield from paragraph(" · ".join(fact for fact in facts if fact), width, style=style)
+    ending = head.ending
+    if head.state == "failed":  # the words of an exception want lines of their own
+        yield from paragraph(ending, width, style=style)
+        ending = ""
+    facts = [ending, steps, loss, samples, overhead, device, _when(head.started)]
+    for line in listed([clean(fact) for fact in facts if fact], width, " · "):
+        yield Text(line, style=style)
     for alert in head.alerts:
         yield from paragraph(f"! {alert}", width, hang=2, style="yellow")
+
+
+def _loss(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
 
 
 def _when(started: str | None) -> str:
@@ -78,7 +90,9 @@ def _nothing(head: Head) -> str:
     )
 
 
-def verdict_lines(verdicts: Iterable[Verdict], width: int, directory: str = "") -> Iterator[Text]:
+def verdict_lines(
+    verdicts: Iterable[Verdict], width: int, folders: Sequence[str] = ()
+) -> Iterator[Text]:
     r"""Return the findings, worst first as they come, then what is healthy and what cannot be said.
 
     Example:
@@ -91,20 +105,18 @@ def verdict_lines(verdicts: Iterable[Verdict], width: int, directory: str = "") 
     if not verdicts:
         yield Text("not judged", style="dim")
         return
-    wrong = [verdict for verdict in verdicts if verdict.answer == "wrong"]
-    for verdict in wrong:
-        for finding in verdict.findings:
-            yield from finding_lines(finding, width, directory)
-            yield Text()
+    wrong = [finding for verdict in verdicts for finding in verdict.findings]
+    for finding in sorted(wrong, key=lambda finding: -SEVERITIES.index(finding.severity)):
+        yield from finding_lines(finding, width, folders)
+        yield Text()
     healthy = [f"{v.code} {v.symptom}" for v in verdicts if v.answer == "healthy"]
     if healthy and not wrong:
         yield Text("healthy: nothing found", style="bold green")
     elif not wrong:
         yield Text("nothing found, but nothing could be judged either", style="bold")
     if healthy:
-        for label, line in zip(
-            ["healthy", *[""] * len(healthy)], _filled(healthy, width - 14), strict=False
-        ):
+        filled = listed(healthy, width - 14, ", ")
+        for label, line in zip(["healthy", *[""] * len(filled)], filled, strict=False):
             yield Text.assemble("  ", (pad(label, 12), "dim"), line)
     for verdict in verdicts:
         if verdict.answer == "cannot say":
@@ -112,7 +124,7 @@ def verdict_lines(verdicts: Iterable[Verdict], width: int, directory: str = "") 
             yield from _labelled("cannot say", said, width, room=12)
 
 
-def finding_lines(finding: Finding, width: int, directory: str = "") -> Iterator[Text]:
+def finding_lines(finding: Finding, width: int, folders: Sequence[str] = ()) -> Iterator[Text]:
     """Return one finding: what, since when, where, why, and what to try."""
     style = STYLES[finding.severity]
     title = Text.assemble(
@@ -122,20 +134,20 @@ def finding_lines(finding: Finding, width: int, directory: str = "") -> Iterator
     )
     yield fit_line(title, width)
     yield from paragraph(finding.message, width, indent=2)
-    places = list(dict.fromkeys(_place(where, directory) for where in finding.where))
+    places = list(dict.fromkeys(_place(where, folders) for where in finding.where))
     for label, place in zip(["where", "", ""], places[:MOST_PLACES], strict=False):
         yield _label(label, Text(fit(place, width - 9, keep="end")))
     if len(places) > MOST_PLACES:
-        yield _label("", Text(f"and {len(places) - MOST_PLACES} more, marked below", style="dim"))
+        yield _label("", Text(f"and {len(places) - MOST_PLACES} more", style="dim"))
     for label, cause in zip(["why", *[""] * len(finding.causes)], finding.causes, strict=False):
         yield from _labelled(label, _why(cause), width)
     if finding.remedies:
         yield from _labelled("try", ", ".join(finding.remedies), width)
 
 
-def _place(where: Where, directory: str) -> str:
+def _place(where: Where, folders: Sequence[str]) -> str:
     line = f":{where.line}" if where.line else ""
-    file = short_path(where.file, directory) + line if where.file else ""
+    file = short_path(where.file, folders) + line if where.file else ""
     return clean("  ".join(part for part in (file, where.parameter or where.module) if part))
 
 
@@ -146,17 +158,6 @@ def _why(cause: Cause) -> str:
 
 def _label(label: str, text: Text) -> Text:
     return Text.assemble("  ", (pad(label, 7), "dim"), text)
-
-
-def _filled(words: Iterable[str], width: int) -> list[str]:
-    """Put words between commas on lines, breaking none of them where that can be helped."""
-    lines: list[str] = []
-    for word in words:
-        if lines and cell_len(lines[-1]) + cell_len(word) + 3 <= width:
-            lines[-1] += f", {word}"
-        else:
-            lines[-1:] = [*(f"{line}," for line in lines[-1:]), fit(word, width)]
-    return lines
 
 
 def _labelled(label: str, text: str, width: int, room: int = 7) -> Iterator[Text]:
@@ -177,6 +178,10 @@ def flow_lines(flow: Flow, width: int, *, explain: bool = True) -> Iterator[Text
             "the gradient flows up the page, from the loss to the input."
         )
     yield from paragraph(said, width, style="dim")
+    if flow.not_finite is not None:
+        said = f"! Newer samples, up to step {flow.not_finite}, have no finite gradient at all; "
+        said += f"--step {flow.not_finite} shows that one."
+        yield from paragraph(said, width, hang=2, style="yellow")
     for source in flow.sources:
         yield Text()
         yield Text(fit(clean(source.shown_as), width, keep="end"), style="bold underline")
@@ -198,14 +203,15 @@ def _source_lines(source: Source, table: Columns) -> Iterator[Text]:
 
 def _needs_rows(line: Line) -> bool:
     """Two operations fit on the line itself; more, or a library's, get a row each."""
-    return len(line.rows) > 2 or any(row.file for row in line.rows)
+    return len(line.rows) > 2 or not line.number or any(row.file for row in line.rows)
 
 
 def _line(line: Line, table: Columns) -> Text:
     mark = MARKS[line.severity] if line.severity else ""
     number = str(line.number) if line.number else "?"
     style = "" if line.measure else "dim"
-    source = source_text(line.text, table.source, style=style)
+    text = line.text if line.number else "(no line known)"
+    source = source_text(text, table.source, style=style)
     codes = " ".join(line.codes)
     if codes and cell_len(source.plain) + len(codes) + 2 <= table.source:
         source.append(f"  {codes}", STYLES[line.severity or "info"])

@@ -33,6 +33,8 @@ class Head:
     samples: int
     overhead: float | None
     elapsed_s: float | None
+    first_loss: float | None = None
+    last_loss: float | None = None
     alerts: tuple[str, ...] = ()
 
 
@@ -40,9 +42,9 @@ class Head:
 class Measure:
     """What the gradient meets at one place: a line, or one operation of one module on it.
 
-    ``total`` is what all calls along one path from the loss do together (the path that changes
-    most here), ``gain`` one of them; ``junction`` is the part of ``total`` that other branches
-    meeting here add. ``level_in`` is the level before the first call, ``level_out`` after the last.
+    ``total`` is what all calls on the main way from the loss to an input do together, ``gain`` one
+    of them; ``junction`` is the part of ``total`` that other branches meeting here add.
+    ``level_in`` is the level before the first call, ``level_out`` after the last.
     """
 
     kinds: tuple[Kind, ...]
@@ -94,7 +96,8 @@ class Flow:
     """One backward pass, from the loss to the inputs.
 
     ``low`` and ``high`` are the ends of the bars; ``alike`` how many recorded passes have the
-    same loss and the same optimiser.
+    same loss and the same optimiser; ``not_finite`` the newest step of those passed over because
+    nothing in them is finite.
     """
 
     title: str
@@ -105,6 +108,7 @@ class Flow:
     low: float
     high: float
     deepest: float | None
+    not_finite: int | None
     sources: tuple[Source, ...]
 
 
