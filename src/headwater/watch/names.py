@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +28,7 @@ class _Root:
     trains: bool
     paths: dict[int, str]
     types: dict[int, str]
+    within: tuple[int, str] | None = None  # the root that it turned out to be a part of, and where
 
 
 @dataclass(slots=True)
@@ -62,15 +62,18 @@ class Names:
     traced: bool = False
     changes: int = 0
     _roots: list[_Root] = field(default_factory=list)
-    _root_of: dict[int, int] = field(default_factory=dict)
+    _root_of: dict[int, tuple[Callable[[], nn.Module | None], int]] = field(default_factory=dict)
     _index: dict[int, int] = field(default_factory=dict)
-    _glimpsed: dict[int, Any] = field(default_factory=dict)
+    _glimpsed: dict[int, tuple[Callable[[], Tensor | None], int]] = field(default_factory=dict)
 
     def add_root(self, module: nn.Module) -> int:
-        """Take in a module tree with its parameters; known modules are not taken in twice."""
+        """Take in a module tree with its parameters, and return its number.
+
+        A part of a known tree belongs to that one, even where the script calls the part itself.
+        """
         known = self._root_of.get(id(module))
-        if known is not None and self._roots[known].module() is module:
-            return known
+        if known is not None and known[0]() is module:
+            return known[1]
         paths: dict[int, str] = {}
         types: dict[int, str] = {}
         for path, child in module.named_modules():
@@ -85,12 +88,21 @@ class Names:
         )
         self._roots.append(root)
         number = len(self._roots) - 1
-        self._root_of[id(module)] = number
+        self._claim(number, module)
         for child in module.modules():
             for name, parameter in child.named_parameters(recurse=False):
                 self._add_owned(parameter, number, child, name)
         self.changes += 1
         return number
+
+    def _claim(self, number: int, module: nn.Module) -> None:
+        """Make all modules of a tree its own; a smaller tree that is among them becomes a part."""
+        paths = self._roots[number].paths
+        for child in module.modules():
+            known = self._root_of.get(id(child))
+            if known is not None and self._roots[known[1]].module() is child:
+                self._roots[known[1]].within = (number, paths[id(child)])
+            self._root_of[id(child)] = (weakref.ref(child), number)
 
     def _add_owned(self, parameter: Tensor, root: int, owner: nn.Module, name: str) -> None:
         index = self.add_parameter(parameter)
@@ -119,23 +131,24 @@ class Names:
         self.changes += 1
         return len(self.parameters) - 1
 
-    def index_of_leaf(self, tensor: Tensor) -> int | None:
+    def index_of_leaf(self, tensor: Tensor, step: int) -> int | None:
         """Return the index of a graph's leaf, or None if it is no parameter but an input.
 
         A leaf that is neither a ``Parameter`` nor held by an optimiser or a module counts as a
-        parameter from the second time it is seen: a fresh input of every step never is.
+        parameter from the second step that it is seen in: a fresh input of every step never is.
         """
         index = self._index.get(id(tensor))
         if index is not None and self.parameters[index].tensor() is tensor:
             return index
         seen = self._glimpsed.get(id(tensor))
-        if isinstance(tensor, nn.Parameter) or (seen is not None and seen() is tensor):
-            return self.add_parameter(tensor)
-        if _global_name(tensor):
+        if seen is not None and seen[0]() is not tensor:
+            seen = None
+        again = seen is not None and seen[1] != step
+        if again or isinstance(tensor, nn.Parameter) or _global_name(tensor):
             return self.add_parameter(tensor)
         if len(self._glimpsed) >= _GLIMPSES:
             self._glimpsed.clear()
-        self._glimpsed[id(tensor)] = weakref.ref(tensor)
+        self._glimpsed[id(tensor)] = seen or (weakref.ref(tensor), step)
         return None
 
     def add_optimiser(self, index: int, optimiser: torch.optim.Optimizer) -> None:
@@ -160,14 +173,21 @@ class Names:
 
     def full_path(self, root: int, path: str) -> str:
         """Return a path as the record shows it; the root is named only if several train."""
-        prefix = self._prefixes().get(root, "")
-        return f"{prefix}.{path}" if prefix and path else prefix or path
+        return self._placed(root, path, self._prefixes())
+
+    def _placed(self, root: int, path: str, prefixes: Mapping[int, str]) -> str:
+        within = self._roots[root].within
+        if within is not None:
+            return self._placed(within[0], _joined(within[1], path), prefixes)
+        return _joined(prefixes.get(root, ""), path)
 
     def modules(self) -> tuple[dict[str, str], ...]:
         """Return path and type of every module, for ``run.json``."""
+        prefixes = self._prefixes()
         return tuple(
-            {"path": self.full_path(number, path), "type": root.types[module]}
+            {"path": self._placed(number, path, prefixes), "type": root.types[module]}
             for number, root in enumerate(self._roots)
+            if root.within is None
             for module, path in root.paths.items()
         )
 
@@ -181,23 +201,21 @@ class Names:
         prefixes = self._prefixes()
         infos = []
         for index, known in enumerate(self.parameters):
-            prefix = prefixes.get(known.root, "") if known.root is not None else ""
             tensor = known.tensor()
             name = known.name or (_global_name(tensor) if tensor is not None else "")
-            dot = f"{prefix}." if prefix else ""
+            root, path = known.root, known.module
             infos.append(
                 ParameterInfo(
-                    name=f"{dot}{name}" if name else f"parameter[{index}]",
+                    name=(self._placed(root, name, prefixes) if root is not None else name)
+                    or f"parameter[{index}]",
                     shape=known.shape,
                     dtype=known.dtype,
                     requires_grad=known.requires_grad,
-                    module=self.full_path(known.root, known.module)
-                    if known.root is not None
-                    else "",
+                    module=self._placed(root, path, prefixes) if root is not None else "",
                     module_type=known.module_type,
                     optimiser=known.optimiser,
                     module_called=known.module_id in self.called
-                    if self.traced and known.root is not None
+                    if self.traced and root is not None
                     else None,
                     got_gradient=known.got_gradient,
                 )
@@ -205,10 +223,11 @@ class Names:
         return tuple(infos)
 
     def _prefixes(self) -> dict[int, str]:
-        training = [n for n, root in enumerate(self._roots) if root.trains]
+        own = [(number, root) for number, root in enumerate(self._roots) if root.within is None]
+        training = [number for number, root in own if root.trains]
         prefixes: dict[int, str] = {}
         taken: dict[str, int] = {}
-        for number, root in enumerate(self._roots):
+        for number, root in own:
             if root.trains and len(training) == 1:
                 continue
             module = root.module()
@@ -216,6 +235,10 @@ class Names:
             taken[name] = taken.get(name, 0) + 1
             prefixes[number] = name if taken[name] == 1 else f"{name}#{taken[name]}"
         return prefixes
+
+
+def _joined(*parts: str) -> str:
+    return ".".join(part for part in parts if part)
 
 
 def _strip(path: str) -> str:

@@ -152,7 +152,7 @@ class Sampler:
         self, sample: GraphSample, edges: list[tuple[Any, int, Scalar]], *, virtual_root: bool
     ) -> None:
         graph = walk([node for node, _, _ in edges])
-        shape = self._shape(graph)
+        shape = self._shape(graph, sample.step)
         base = len(sample.sites)
         for node, reading in self._read(graph, shape):
             sample.readings[base + node] = reading
@@ -180,11 +180,11 @@ class Sampler:
                     found.append((node, reading))
         return found
 
-    def _shape(self, graph: Walk) -> Shape:
+    def _shape(self, graph: Walk, step: int) -> Shape:
         places = [STACKS.place_of(node) for node in graph.nodes]
         self._meet_roots(places)  # first, so that parameters are numbered as their module has them
         leaves = {
-            number: self._names.index_of_leaf(graph.nodes[number].variable)
+            number: self._names.index_of_leaf(graph.nodes[number].variable, step)
             for number, name in enumerate(graph.names)
             if name.endswith("AccumulateGrad")
         }
