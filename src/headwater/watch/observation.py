@@ -133,6 +133,7 @@ class Observation:
 
     def finish(self, exit_code: int | None, exception: str | None) -> None:
         """Take everything away, write what is left, and close the record."""
+        self._end_open_step()
         self._detach()
         self._identity.end(exit_code, exception)
         try:
@@ -163,6 +164,12 @@ class Observation:
         self._tracing.set(False)
 
     # ------------------------------------------------------------ what passes the door
+
+    @_guarded
+    def _end_open_step(self) -> None:
+        """Keep the last step of a training without optimiser, or of one that ended within it."""
+        if self._step.backwards:
+            self._end_step(None)
 
     @_guarded
     def backward_begins(self, call: Call) -> GraphSample | None:
