@@ -88,7 +88,7 @@ def main() -> None:
     """Train and print the loss now and then, and the accuracy at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--init", choices=["uniform", "xavier"], default="uniform")
-    parser.add_argument("--epochs", type=int, default=500)
+    parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
 
@@ -110,7 +110,7 @@ def main() -> None:
             loss.backward()
             optimizer.step()
             total += loss.item() * len(x)
-        if epoch % 50 == 0 or epoch == args.epochs:
+        if epoch % 25 == 0 or epoch == args.epochs:
             print(f"epoch {epoch:4d}  loss {total / len(train):.4f}", flush=True)
 
     print(
