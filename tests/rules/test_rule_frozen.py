@@ -62,10 +62,24 @@ def test_a_teacher_that_no_optimiser_holds_is_information(tmp_path: Path) -> Non
 
 
 def test_a_parameter_with_a_gradient_that_no_optimiser_holds_is_a_warning(tmp_path: Path) -> None:
-    lost = made_up.parameter("body.weight", optimiser=None)
+    lost = made_up.parameter("body.weight", optimiser=None, module_type="Linear")
     (found,) = _findings(_run(tmp_path, lost))
     assert found.causes[0].cause == "not-in-optimiser"
     assert found.severity == "warning"
+
+
+def test_an_input_that_requires_a_gradient_is_nobodys_parameter(tmp_path: Path) -> None:
+    """As in gradient penalties and adversarial examples."""
+    assert judged(_run(tmp_path, made_up.parameter("x", optimiser=None)), "HW105").answer == (
+        "healthy"
+    )
+
+
+def test_a_parameter_that_a_sampled_graph_holds_is_not_cut_off(tmp_path: Path) -> None:
+    """torch.autograd.grad hands gradients out and accumulates none."""
+    by_hand = made_up.parameter("body.weight", got_gradient=False, module_called=True)
+    rows = [made_up.node(0, -1), made_up.node(1, 0, parameter=1)]
+    assert judged(_run(tmp_path, by_hand, sites=rows), "HW105").answer == "healthy"
 
 
 def test_where_no_optimiser_was_seen_nobody_is_left_out(tmp_path: Path) -> None:
@@ -130,3 +144,5 @@ def test_float32_updates_lost_behind_a_vanished_gradient_are_left_to_that_rule(
     assert judged(run, "HW105").answer == "healthy"
     level = chain(tmp_path, [Layer()] * 8, losses=falling(), columns={"lost_share": 0.99})
     assert judged(level, "HW105").answer == "wrong"
+    young = chain(tmp_path, [Layer()] * 8, losses=falling(20), columns={"lost_share": 0.99})
+    assert judged(young, "HW105").answer == "healthy"

@@ -161,7 +161,8 @@ def _largest_update(facts: Facts, flow: Flow) -> float:
 def _leaps(facts: Facts, flow: Flow) -> bool:
     """Say whether steps are larger than the weights; where the loss falls all the same, often."""
     leaps = _updates(facts, flow).max(axis=1, initial=0.0) > LIMITS.relative_update
-    return bool(leaps.mean() >= LIMITS.often if _fell(facts) else leaps.any())
+    often = leaps.sum() >= LIMITS.often * len(leaps)
+    return bool(leaps.any() and (often or not _fell(facts)))
 
 
 def _tamed(facts: Facts, flow: Flow) -> bool:

@@ -177,6 +177,12 @@ class Facts:
         return max([0, *newest, *self.run.sampled_steps[-1:]])
 
     @cached_property
+    def reached(self) -> frozenset[int]:
+        """The parameters in the graph of any judged pass."""
+        leaves = [one.parameter[one.leaves] for flow in self.flows for one in flow.passes]
+        return frozenset(np.concatenate(leaves).tolist()) if leaves else frozenset()
+
+    @cached_property
     def chance(self) -> float:
         """The loss of a classifier that ignores its input, for balanced classes; NaN if unknown."""
         classes = {self._classes(flow) for flow in self.flows}

@@ -11,6 +11,7 @@ import numpy as np
 from headwater.records import Cause, Finding, ParameterInfo, Severity, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.facts import Facts
+from headwater.rules.passes import Bools
 from headwater.rules.signal import SURE_SHARE, starvation
 from headwater.rules.wording import count, names, percent
 
@@ -24,6 +25,8 @@ class UpdateLimits:
     # Nine of ten updates lost to rounding: what is left is noise, not the step that was asked for.
     lost_share: float = 0.9
     least_samples: int = 4
+    # Behind a branch that starts at zero the first float32 gradients are too small as well.
+    steps_in_float32: int = 50
 
 
 LIMITS = UpdateLimits()
@@ -72,8 +75,20 @@ class HW105:
         return healthy(self, "all parameters that should change do")
 
 
+def _dry(facts: Facts, *, called: bool) -> list[ParameterInfo]:
+    """Return the parameters that should get a gradient and that none reached."""
+    return [
+        info
+        for index, info in enumerate(facts.parameters)
+        if info.requires_grad
+        and not info.got_gradient
+        and index not in facts.reached
+        and info.module_called is called
+    ]
+
+
 def _detached(facts: Facts) -> Finding | None:
-    dry = [info for info in facts.parameters if _is_dry(info) and info.module_called]
+    dry = _dry(facts, called=True)
     held = any(info.optimiser is not None for info in dry)
     return _finding(
         facts,
@@ -89,10 +104,9 @@ def _detached(facts: Facts) -> Finding | None:
 
 
 def _never_called(facts: Facts) -> Finding | None:
-    unused = [info for info in facts.parameters if _is_dry(info) and info.module_called is False]
     return _finding(
         facts,
-        [info for info in unused if info.optimiser is not None],
+        [info for info in _dry(facts, called=False) if info.optimiser is not None],
         cause="detached",
         severity="info",
         confidence=0.5,
@@ -106,11 +120,13 @@ def _never_called(facts: Facts) -> Finding | None:
 def _not_held(facts: Facts) -> Finding | None:
     if not any(info.optimiser is not None for info in facts.parameters):
         return None
+    # Only a module's own: inputs that require a gradient (penalties, attacks) are nobody's.
     lost = [
         info
         for info in facts.parameters
-        if info.requires_grad and info.got_gradient and info.optimiser is None
+        if info.requires_grad and info.got_gradient and info.optimiser is None and info.module_type
     ]
+    one = len(lost) == 1
     return _finding(
         facts,
         lost,
@@ -118,8 +134,9 @@ def _not_held(facts: Facts) -> Finding | None:
         severity="warning",
         confidence=0.9,
         evidence="a gradient arrives, no optimiser that stepped holds the parameter",
-        message="{names} get a gradient, but no optimiser holds them. Pass them to the optimiser, "
-        "or set requires_grad to False and save the work.",
+        message=f"{{names}} {'gets' if one else 'get'} a gradient, but no optimiser holds "
+        f"{'it' if one else 'them'}. Pass {'it' if one else 'them'} to the optimiser, or set "
+        "requires_grad to False and save the work.",
         remedies=("add-to-optimiser", "freeze"),
     )
 
@@ -135,7 +152,7 @@ def _lost_updates(facts: Facts) -> Finding | None:
     samples = known.sum(axis=0)
     share = over.sum(axis=0) / np.maximum(samples, 1)
     sure = (samples >= LIMITS.least_samples) & (share >= SURE_SHARE) & over[-1]
-    chosen = [index for index in np.flatnonzero(sure).tolist() if index not in _starved(facts)]
+    chosen = np.flatnonzero(sure & _may_lose(facts)).tolist()
     if not chosen:
         return None
     infos = [facts.parameters[index] for index in chosen]
@@ -163,18 +180,17 @@ def _lost_updates(facts: Facts) -> Finding | None:
     )
 
 
-def _starved(facts: Facts) -> set[int]:
-    """Return the float32 parameters of a network whose gradient vanishes, which is HW101's to say.
+def _may_lose(facts: Facts) -> Bools:
+    """Mark the parameters of which lost updates are a fault of their own.
 
-    All of them: where matrices are starved the vectors beside them are too.
+    Of float32 only matrices, once the first steps are over, and only where the gradient does not
+    vanish, which is HW101's to say.
     """
-    if not any(starvation(facts, flow).signal.any() for flow in facts.flowing):
-        return set()
-    return {index for index, info in enumerate(facts.parameters) if info.dtype not in _HALF}
-
-
-def _is_dry(info: ParameterInfo) -> bool:
-    return info.requires_grad and not info.got_gradient
+    half = np.array([info.dtype in _HALF for info in facts.parameters], dtype=bool)
+    vanishes = any(starvation(facts, flow).signal.any() for flow in facts.flowing)
+    if vanishes or facts.steps < LIMITS.steps_in_float32:
+        return half
+    return half | facts.matrices
 
 
 def _finding(
