@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from headwater.runs.reader import Run
+
+Shown: TypeAlias = "tuple[dict[str, Any], Iterator[Text]]"
+"""The same twice: as plain data, and as lines of text."""
 
 NARROWEST = 40
 
@@ -46,37 +56,44 @@ def run(arguments: Namespace, /) -> int:
     """Print the report, or the account of one parameter."""
     import json
     import sys
-    import time
 
     from headwater.reports.output import rendered, screen_width
     from headwater.runs.reader import Run
 
     record = Run.open(arguments.record) if arguments.record else Run.newest()
     width = arguments.width or screen_width(sys.stdout)
-    if arguments.ledger:
-        from headwater.reports.accounts import account
-        from headwater.reports.tables import account_lines
-
-        told = account(record, arguments.ledger, arguments.step)
-        data, lines = told.to_json(), account_lines(told, width)
-    else:
-        from headwater.reports.annotate import home_folders
-        from headwater.reports.assemble import assemble
-        from headwater.reports.screen import report_lines
-        from headwater.rules import judge
-
-        report = assemble(
-            record,
-            judge(record),
-            now=time.time(),
-            step=arguments.step,
-            file=arguments.file,
-            most_rows=arguments.rows,
-        )
-        data = report.to_json()
-        lines = report_lines(report, width, home_folders(record.info), arguments.parameters)
+    shown = _account if arguments.ledger else _report
+    data, lines = shown(record, arguments, width)
     if arguments.json:
         print(json.dumps(data, indent=2))
     else:
         sys.stdout.write(rendered(lines, color=arguments.color, file=sys.stdout))
     return 0
+
+
+def _account(record: Run, arguments: Namespace, width: int) -> Shown:
+    from headwater.reports.accounts import account
+    from headwater.reports.tables import account_lines
+
+    told = account(record, arguments.ledger, arguments.step)
+    return told.to_json(), account_lines(told, width)
+
+
+def _report(record: Run, arguments: Namespace, width: int) -> Shown:
+    import time
+
+    from headwater.reports.annotate import home_folders
+    from headwater.reports.assemble import assemble
+    from headwater.reports.screen import report_lines
+    from headwater.rules import judge
+
+    report = assemble(
+        record,
+        judge(record),
+        now=time.time(),
+        step=arguments.step,
+        file=arguments.file,
+        most_rows=arguments.rows,
+    )
+    folders = home_folders(record.info)
+    return report.to_json(), report_lines(report, width, folders, arguments.parameters)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from headwater.errors import NotRecordedError
-from headwater.records import Verdict
+from headwater.records import Finding, Verdict
 from headwater.reports.annotate import annotate, home_folders, read_texts, spot
+from headwater.reports.choices import Choice, choose
 from headwater.reports.heads import head, notes
 from headwater.reports.measures import Network
 from headwater.reports.parameters import parameter_rows
-from headwater.reports.passes import Choice, choose, read
+from headwater.reports.passes import read
 from headwater.reports.view import Flow, Measure, Report, Source
 
 if TYPE_CHECKING:
@@ -48,46 +49,53 @@ def assemble(
     Raises:
         NotRecordedError: The step was not sampled, or no site stands in such a file.
     """
-    if step is not None and step not in run.sampled_steps:
-        has = ", ".join(map(str, run.sampled_steps)) or "none"
-        raise NotRecordedError(f"ledger of step {step}", f"sampled steps are {has}")
-    findings = [finding for verdict in verdicts for finding in verdict.findings]
     files = {spot(site)[0] for site in run.sites} - {""}
-    if file is not None:
-        _check_file(file, files)
+    _check(run, step, file, files)
     texts = read_texts(files, run.info.sources)
-    network = Network.of(run.sites, [module["path"] for module in run.info.modules])
-    flows = []
-    for choice in choose(run, step):
-        flow = read(run, choice.step, choice.backward)
-        sources = annotate(
-            flow,
-            network,
-            texts=texts,
-            folders=home_folders(run.info),
-            findings=findings,
-            most_rows=most_rows,
-        )
-        if file is not None:
-            sources = tuple(source for source in sources if _matches(source.file, file))
-        flows.append(_flow(choice, _title(run, choice, texts), len(flow.site), sources))
+    marked = [finding for verdict in verdicts for finding in verdict.findings]
+    choices = choose(run, step)
+    flows = [
+        _flow(run, choice, texts, _sources(run, choice, texts, marked, most_rows), file)
+        for choice in choices[-MOST_FLOWS:]
+    ]
     said = list(notes(run, _changed(run, set(texts) - set(run.info.sources))))
-    if len(flows) > MOST_FLOWS:
-        said.insert(0, f"{len(flows) - MOST_FLOWS} older kinds of backward pass are not shown")
+    if len(choices) > MOST_FLOWS:
+        said.insert(0, f"{len(choices) - MOST_FLOWS} older kinds of backward pass are not shown")
     return Report(
         head=head(run, now=now),
         verdicts=tuple(verdicts),
-        flows=tuple(flow for flow in flows[-MOST_FLOWS:] if flow.sources),
+        flows=tuple(flow for flow in flows if flow.sources),
         parameters=parameter_rows(run, step, most_rows),
         notes=tuple(said),
     )
 
 
-def _check_file(wanted: str, files: set[str]) -> None:
-    if not any(_matches(path, wanted) for path in files):
+def _sources(
+    run: Run,
+    choice: Choice,
+    texts: Mapping[str, str],
+    findings: Sequence[Finding],
+    most_rows: int,
+) -> tuple[Source, ...]:
+    network = Network.of(run.sites, [module["path"] for module in run.info.modules])
+    return annotate(
+        read(run, choice.step, choice.backward),
+        network,
+        texts=texts,
+        folders=home_folders(run.info),
+        findings=findings,
+        most_rows=most_rows,
+    )
+
+
+def _check(run: Run, step: int | None, file: str | None, files: set[str]) -> None:
+    if step is not None and step not in run.sampled_steps:
+        has = ", ".join(map(str, run.sampled_steps)) or "none"
+        raise NotRecordedError(f"ledger of step {step}", f"sampled steps are {has}")
+    if file is not None and not any(_matches(path, file) for path in files):
         names = sorted({PurePath(path).name for path in files})
         has = ", ".join(names[:8]) or "none"
-        raise NotRecordedError(f"operation in a file {wanted!r}", f"files with operations: {has}")
+        raise NotRecordedError(f"operation in a file {file!r}", f"files with operations: {has}")
 
 
 def _matches(path: str, wanted: str) -> bool:
@@ -95,34 +103,39 @@ def _matches(path: str, wanted: str) -> bool:
     return bool(tail) and parts[-len(tail) :] == tail
 
 
-def _flow(choice: Choice, title: str, nodes: int, sources: tuple[Source, ...]) -> Flow:
+def _flow(
+    run: Run,
+    choice: Choice,
+    texts: Mapping[str, str],
+    sources: Sequence[Source],
+    file: str | None,
+) -> Flow:
+    shown = tuple(source for source in sources if file is None or _matches(source.file, file))
     low, high = _span(sources)
     return Flow(
-        title=title,
+        title=_title(run, choice, texts),
         step=choice.step,
         backward=choice.backward,
         alike=choice.alike,
-        nodes=nodes,
+        operations=sum(measure.operations for measure in _of_lines(sources)),
         low=low,
         high=high,
         deepest=min(_levels(sources), default=None),
         not_finite=choice.not_finite,
-        sources=sources,
+        sources=shown,
     )
 
 
-def _measures(sources: Sequence[Source]) -> list[Measure]:
-    lines = [line for source in sources for line in source.lines]
-    return [line.measure for line in lines if line.measure] + [
-        row.measure for line in lines for row in line.rows
-    ]
+def _of_lines(sources: Iterable[Source]) -> list[Measure]:
+    return [line.measure for source in sources for line in source.lines if line.measure]
 
 
 def _levels(sources: Sequence[Source]) -> list[float]:
     """Return every level shown, but for those that are not finite."""
+    rows = [row.measure for source in sources for line in source.lines for row in line.rows]
     return [
         level
-        for measure in _measures(sources)
+        for measure in (*_of_lines(sources), *rows)
         for level in (measure.level_in, measure.level_out)
         if level is not None and math.isfinite(level)
     ]
@@ -141,7 +154,7 @@ def _span(sources: Sequence[Source]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _title(run: Run, choice: Choice, texts: dict[str, str]) -> str:
+def _title(run: Run, choice: Choice, texts: Mapping[str, str]) -> str:
     """Name a backward pass by its loss, and by its optimiser where there are several."""
     file, line = spot(run.sites[choice.root])
     where = f"{PurePath(file).name}:{line}" if line else "an unknown line"

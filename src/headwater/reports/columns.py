@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from headwater.reports.bars import NOTABLE, axis, bar
+from headwater.reports.bars import NOTABLE, Scale, bar
 from headwater.reports.cells import clean, fit, pad
 from headwater.reports.numbers import KIND_WORDS, decades, per_call, share
 from headwater.reports.view import Flow, Measure
@@ -23,7 +23,7 @@ class Columns:
     """Widths in cells, 0 for a column that this flow or this terminal does not need."""
 
     number: int
-    bar: int
+    scale: Scale
     level: int
     total: int
     calls: int
@@ -31,14 +31,12 @@ class Columns:
     dead: int
     saturated: int
     source: int
-    low: float
-    high: float
 
     def heading(self) -> str:
         """Return the names of the columns, with the scale over the bars."""
         cells = [
             pad("line", self.number, align="right"),
-            axis(self.low, self.high, self.bar),
+            self.scale.axis(),
             pad("level", self.level, align="right"),
             pad("total", self.total, align="right"),
             pad("calls×each", self.calls, align="right"),
@@ -64,7 +62,7 @@ class Columns:
 
     def _measured(self) -> int:
         widths = (
-            self.bar,
+            self.scale.width,
             self.level,
             self.total,
             self.calls,
@@ -75,8 +73,7 @@ class Columns:
         return sum(width + 1 for width in widths if width) - 1
 
     def _cells(self, measure: Measure) -> Iterator[tuple[str, str]]:
-        levels = measure.level_in, measure.level_out
-        yield from bar(*levels, self.low, self.high, self.bar, own=_own(measure))
+        yield from bar(measure.level_in, measure.level_out, self.scale, own=_own(measure))
         yield " ", ""
         dead, saturated = measure.dead, measure.saturated
         kind = KIND_WORDS[measure.kinds[0]] if measure.kinds else ""
@@ -118,7 +115,7 @@ def columns(flow: Flow, width: int) -> Columns:
     length = min(max(room - _SOURCE, _BAR_NARROW), _BAR_WIDE if room > 76 else _BAR)
     return Columns(
         number=number,
-        bar=length,
+        scale=Scale(low=flow.low, high=flow.high, width=length),
         level=level,
         total=_TOTAL,
         calls=calls,
@@ -126,8 +123,6 @@ def columns(flow: Flow, width: int) -> Columns:
         dead=dead,
         saturated=saturated,
         source=max(room - length, 8),
-        low=flow.low,
-        high=flow.high,
     )
 
 

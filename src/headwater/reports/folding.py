@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from headwater.reports.passes import Pass
-from headwater.reports.trees import NOWHERE, Reach, children_of
+from headwater.reports.trees import children_of
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -24,7 +24,7 @@ class Path(NamedTuple):
     gain: float
     junction: float
     passes_on: bool
-    onward: Reach | None
+    onward: tuple[bool, int] | None
 
     @property
     def total(self) -> float:
@@ -32,15 +32,16 @@ class Path(NamedTuple):
         return self.gain + self.junction
 
     @property
-    def weight(self) -> tuple[bool, Reach, float, int]:
+    def weight(self) -> tuple[bool, bool, int, float, int]:
         """How much a path says of its place.
 
         First the ways to an input, the longest before all; of branches that end within the place
         because they meet a larger one elsewhere, the one that changes the gradient most.
         """
         change = abs(self.total) if math.isfinite(self.total) else math.inf
-        onward = self.onward is not None
-        return onward, self.onward or NOWHERE, 0.0 if onward else change, self.length
+        if self.onward is None:
+            return False, False, -1, change, self.length
+        return True, *self.onward, 0.0, self.length
 
 
 @dataclass(kw_only=True)
@@ -99,15 +100,18 @@ def fold(flow: Pass, keys: Sequence[Key | None]) -> dict[Key, Place]:
             stack.append(-1)
             leads = [child for child in children[position] if flow.shown[child]]
             onward = [flow.reach[child] for child in leads if keys[child] != here]
-            if not leads and flow.reach[position][0]:  # an input of the network
+            if not leads and flow.reach[position].to_input:
                 onward = [flow.reach[position]]
-            paths[here] = _extended(known, flow, position, max(onward, default=None))
+            farthest = max(((reach.to_input, reach.depth) for reach in onward), default=None)
+            paths[here] = _extended(known, flow, position, farthest)
             _note(places, here, paths[here], known)
         stack.extend(children[position])
     return places
 
 
-def _extended(path: Path | None, flow: Pass, position: int, onward: Reach | None) -> Path:
+def _extended(
+    path: Path | None, flow: Pass, position: int, onward: tuple[bool, int] | None
+) -> Path:
     gain, junction = flow.gain[position], flow.junction[position]
     return Path(
         last=position,

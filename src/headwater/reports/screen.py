@@ -171,7 +171,7 @@ def flow_lines(flow: Flow, width: int, *, explain: bool = True) -> Iterator[Text
     alike = f"; {flow.alike} such passes were recorded" if flow.alike > 1 else ""
     which = f" backward pass {flow.backward}" if flow.backward else ""
     yield Text(fit(f"step {flow.step}{which}: {clean(flow.title)}", width), style="bold")
-    said = f"{flow.nodes:,} operations{alike}."
+    said = f"{flow.operations:,} operations{alike}."
     if explain:
         said += (
             " The bars are the gradient's norm, in decades below or above the loss's own; "

@@ -8,16 +8,15 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from headwater.reports.accounts import Account, AccountRow
-from headwater.reports.bars import axis, bar
+from headwater.reports.bars import Scale, bar
 from headwater.reports.cells import clean, fit, fit_line, pad, paragraph
 from headwater.reports.columns import total_style
 from headwater.reports.numbers import KIND_WORDS, decades, norm, per_call, share
 from headwater.reports.view import ParameterRow
 
 _BAR = 16
-_UPDATE_BAR = 10
-_LEAST_UPDATE = -10.0
-"""Decades at the left end of the update's bar; below about -7.2 a float32 weight stands still."""
+_UPDATES = Scale(low=-10.0, high=0.0, width=10)
+"""Decades of the updates' bars; below about -7.2 a float32 weight stands still."""
 
 
 def parameter_lines(rows: Sequence[ParameterRow], width: int) -> Iterator[Text]:
@@ -25,8 +24,7 @@ def parameter_lines(rows: Sequence[ParameterRow], width: int) -> Iterator[Text]:
     yield Text("parameters", style="bold")
     if any(row.count > 1 for row in rows):
         yield Text("of alike ones (×n) the one that moves least is shown", style="dim")
-    scale = axis(_LEAST_UPDATE, 0.0, _UPDATE_BAR)
-    yield Text(f"{'gradient':>8} {'update':>8} {scale} {'lost':>4}  name", style="dim")
+    yield Text(f"{'gradient':>8} {'update':>8} {_UPDATES.axis()} {'lost':>4}  name", style="dim")
     for row in rows:
         yield _parameter_row(row, width)
 
@@ -34,7 +32,7 @@ def parameter_lines(rows: Sequence[ParameterRow], width: int) -> Iterator[Text]:
 def _parameter_row(row: ParameterRow, width: int) -> Text:
     line = Text(f"{norm(row.gradient_norm):>8} {norm(row.relative_update):>8} ")
     update = _log10(row.relative_update)
-    for piece, style in bar(update, update, _LEAST_UPDATE, 0.0, _UPDATE_BAR):
+    for piece, style in bar(update, update, _UPDATES):
         line.append(piece, style)
     line.append(f" {share(row.lost_share) if row.lost_share else '':>4}  ")
     count = f" ×{row.count}" if row.count > 1 else ""
@@ -59,16 +57,16 @@ def account_lines(account: Account, width: int) -> Iterator[Text]:
     title = f"account of {clean(account.parameter)} at step {account.step}{which}"
     yield Text(fit(title, width), style="bold")
     yield Text(fit("decades (log10) from the loss down to the parameter", width), style="dim")
-    low, high = _span(account)
+    scale = _scale(account)
     calls = max((len(_calls(row)) for row in account.rows), default=0)
     calls = max(calls, 10) + 1 if calls else 0
-    heading = f"{axis(low, high, _BAR)} {'sum':>7} {'entry':>7} "
+    heading = f"{scale.axis()} {'sum':>7} {'entry':>7} "
     heading += f"{pad('calls×each', calls - 1, align='right')} " if calls else ""
     yield Text(f"{heading}{'kind':7} where", style="dim")
     before = 0.0
     for row in account.rows:
         line = Text()
-        for piece, style in bar(before, row.running, low, high, _BAR):
+        for piece, style in bar(before, row.running, scale):
             line.append(piece, style)
         line.append(f" {decades(row.running):>7} ")
         line.append(f"{decades(row.decades):>7} ", total_style(row.decades))
@@ -102,7 +100,7 @@ def _where(row: AccountRow, width: int) -> Text:
     return text.append(f" {fit(row.operation, left)}", "dim") if left >= 4 else text
 
 
-def _span(account: Account) -> tuple[float, float]:
+def _scale(account: Account) -> Scale:
     levels = [0.0, *(row.running for row in account.rows if math.isfinite(row.running))]
     high = math.ceil(max(levels))
-    return float(min(math.floor(min(levels)), high - 6)), float(high)
+    return Scale(low=min(math.floor(min(levels)), high - 6), high=high, width=_BAR)

@@ -7,12 +7,19 @@ lesser ones therefore end: their last operation passes a gradient on, but has no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-Reach = tuple[bool, int, int]
-"""How far a node leads: whether to an input of the network, how many places where branches meet
-lie below it, and the depth of what is farthest below."""
 
-NOWHERE: Reach = (False, 0, -1)
+class Reach(NamedTuple):
+    """How far a node leads; a larger one is nearer to being the network's trunk.
+
+    ``to_input`` tells whether it leads to an input that a gradient reaches, ``met`` how many
+    places where branches meet lie below it, ``depth`` how far from the loss the farthest node is.
+    """
+
+    to_input: bool
+    met: int
+    depth: int
 
 
 def parents_first(parents: Sequence[int]) -> list[int]:
@@ -50,23 +57,21 @@ def children_of(parent: Sequence[int]) -> list[list[int]]:
 def reaches(
     parent: Sequence[int],
     shown: Sequence[bool],
-    passes_on: Sequence[bool],
+    inputs: Sequence[bool],
     meets: Sequence[bool],
 ) -> list[Reach]:
     """Return how far every node leads, for columns in which parents stand before children.
 
-    A branch that ends although it passes a gradient on has met a larger one; what ends and passes
-    none on stands at an input.
-
     Args:
         parent: Position of each node's parent, -1 at a root.
         shown: False for what only leads to a parameter.
-        passes_on: Whether the node hands a gradient on, other than to parameters.
+        inputs: Whether a gradient arrives at the node and none goes on, but to parameters; a branch
+            that ends although it passes a gradient on has met a larger one.
         meets: Whether several branches meet at the node.
 
     Example:
-        >>> reaches([-1, 0, 0], [True] * 3, [True, False, True], [False, True, False])
-        [(True, 1, 1), (True, 1, 1), (False, 0, 1)]
+        >>> reaches([-1, 0, 0], [True] * 3, [False, True, False], [False, True, False])[2]
+        Reach(to_input=False, met=0, depth=1)
     """
     depth: list[int] = []
     for above in parent:
@@ -78,13 +83,13 @@ def reaches(
         above = parent[position]
         if not shown[position]:
             continue
-        input_below[position] |= ends[position] and not passes_on[position]
+        input_below[position] |= ends[position] and inputs[position]
         if above >= 0:
             ends[above] = False
             input_below[above] |= input_below[position]
             met[above] += met[position]
             farthest[above] = max(farthest[above], farthest[position])
-    return list(zip(input_below, met, farthest, strict=True))
+    return [Reach(*of) for of in zip(input_below, met, farthest, strict=True)]
 
 
 def forward_rank(parent: Sequence[int], reach: Sequence[Reach]) -> list[int]:
@@ -94,7 +99,7 @@ def forward_rank(parent: Sequence[int], reach: Sequence[Reach]) -> list[int]:
     because they met it, and both before the node at which they part.
 
     Example:
-        >>> forward_rank([-1, 0, 0], [(True, 1, 1), (True, 1, 1), (False, 0, 1)])
+        >>> forward_rank([-1, 0, 0], [Reach(True, 1, 1), Reach(True, 1, 1), Reach(False, 0, 1)])
         [2, 0, 1]
     """
     children = children_of(parent)

@@ -104,7 +104,7 @@ class Flow:
     step: int
     backward: int
     alike: int
-    nodes: int
+    operations: int
     low: float
     high: float
     deepest: float | None
