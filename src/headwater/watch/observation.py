@@ -206,7 +206,7 @@ class Observation:
             self._cadence.charge(token.tap.seconds)
             if call.is_grad:
                 self._sampler.capture(token, call, results)
-            token.roots.clear()
+            token.numbers.clear()
             self._delivery.graph(token)
             self._identity.saw(len(token.sites), token.compiled_nodes, token.compiled_leaves)
         if self._step.pulsed or self._step.sampled:

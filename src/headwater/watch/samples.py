@@ -51,7 +51,7 @@ class GraphSample:
     parameters: list[int | None] = field(default_factory=list)
     onward: list[list[int]] = field(default_factory=list)
     readings: dict[int, Reading] = field(default_factory=dict)
-    roots: dict[tuple[Any, int], int] = field(default_factory=dict)
+    numbers: dict[Any, int] = field(default_factory=dict)
     compiled_nodes: int = 0
     compiled_leaves: set[int] = field(default_factory=set)
 
@@ -103,22 +103,25 @@ class Sampler:
         self._fault = fault
         self._shapes: dict[_Key, Shape] = {}
         self._activations = Activations()
+        self._shared: set[int] = set()
 
     def begin(self, call: Call, step: int, backward: int) -> GraphSample | None:
         """Hook the graph of a call; None if there is none."""
         edges = _root_edges(call)
         if not edges:
             return None
-        sample = GraphSample(step=step, backward=backward, tap=Tap(self._fault))
+        sample = GraphSample(step=step, backward=backward, tap=Tap(self._fault, self._shared))
         several = len({node for node, _, _ in edges}) > 1
         if several:
             self._virtual_root(sample)
-        self._attach(sample, edges, virtual_root=several)
+        numbers = self._attach(sample, edges, virtual_root=several)
+        if call.is_grad:
+            sample.numbers = numbers
         if several:
             sample.tap.measured.arriving[0] = combine([size for _, _, size in edges])
             sample.tap.measured.elements[0] = len(edges)
             for node, _, size in edges:
-                sample.tap.send(0, sample.roots[node, 0], size)
+                sample.tap.send(0, numbers[node], size)
         return sample
 
     def nest(self, sample: GraphSample, call: Call) -> None:
@@ -126,11 +129,10 @@ class Sampler:
         parent, edges = sample.tap.current, _root_edges(call)
         if parent is None or not edges:
             return
-        sample.roots.clear()
-        self._attach(sample, edges, virtual_root=False)
+        numbers = self._attach(sample, edges, virtual_root=False)
         for node, _, size in edges:
-            sample.tap.send(parent, sample.roots[node, 0], size)
-            sample.onward[parent].append(sample.roots[node, 0])
+            sample.tap.send(parent, numbers[node], size)
+            sample.onward[parent].append(numbers[node])
 
     def capture(self, sample: GraphSample, call: Call, results: Sequence[Tensor | None]) -> None:
         """Take the gradients that ``torch.autograd.grad`` hands back instead of storing."""
@@ -138,7 +140,7 @@ class Sampler:
             if gradient is None or not tensor.requires_grad:
                 continue
             edge = torch.autograd.graph.get_gradient_edge(tensor)
-            number = sample.roots.get((edge.node, 0))
+            number = sample.numbers.get(edge.node)
             if number is not None:
                 sample.tap.capture(number, gradient)
 
@@ -150,21 +152,19 @@ class Sampler:
 
     def _attach(
         self, sample: GraphSample, edges: list[tuple[Any, int, Scalar]], *, virtual_root: bool
-    ) -> None:
+    ) -> dict[Any, int]:
         graph = walk([node for node, _, _ in edges])
         shape = self._shape(graph, sample.step)
         base = len(sample.sites)
         for node, reading in self._read(graph, shape):
             sample.readings[base + node] = reading
-        attached = sample.tap.attach(graph, shape.plan, virtual_root=virtual_root)
-        assert attached == base
-        for number, node in enumerate(graph.nodes):
-            sample.roots[node, 0] = base + number
+        numbers = sample.tap.attach(graph, shape.plan, virtual_root=virtual_root)
         sample.sites.extend(shape.sites)
         sample.calls.extend(shape.calls)
         sample.parameters.extend(shape.parameters.get(n) for n in range(len(graph.nodes)))
-        sample.onward.extend([[base + c for c in children] for children in shape.onward])
+        sample.onward.extend([[numbers[c] for c in children] for children in shape.onward])
         self._note_unseen(sample, graph, shape)
+        return dict(zip(graph.nodes, numbers, strict=True))
 
     def _read(self, graph: Walk, shape: Shape) -> list[tuple[int, Reading]]:
         found = []

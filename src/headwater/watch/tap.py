@@ -36,16 +36,37 @@ class Measured:
     contributions: list[list[tuple[int, Scalar]]] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Leaf:
+    """Where gradients end; a pass inside another may reach one that the other reaches too.
+
+    If it was ``empty`` when the pass began, what it holds is the pass's own. Otherwise the
+    ``parts`` that came are kept, of leaves known to be reached more than once.
+    """
+
+    number: int
+    node: Any
+    empty: bool
+    parts: list[Tensor] = field(default_factory=list)
+
+
 class Tap:
     """One sampled backward pass: attaches to its nodes, measures, and lets go.
 
     A backward pass that starts inside another (reentrant checkpointing, a custom function) is
     attached to the same tap, its roots hanging on the node that started it.
+
+    Args:
+        fault: Told of a fault of ours.
+        shared: Ids of leaves that were reached more than once in one pass; added to.
     """
 
-    def __init__(self, fault: Callable[[Exception], None]) -> None:
+    def __init__(self, fault: Callable[[Exception], None], shared: set[int]) -> None:
         self.measured = Measured()
         self.seconds = 0.0
+        self._shared = shared
+        self._leaves: dict[Any, _Leaf] = {}
+        self._ends: dict[int, _Leaf] = {}
         self._fault = fault
         self._handles: list[Any] = []
         self._children: list[Children] = []
@@ -59,8 +80,11 @@ class Tap:
         """The node whose Python backward is running now, or None."""
         return self._inside[-1] if self._inside else None
 
-    def attach(self, walk: Walk, plan: Plan, *, virtual_root: bool = False) -> int:
-        """Hook all nodes of a walk; return the number of its first node."""
+    def attach(self, walk: Walk, plan: Plan, *, virtual_root: bool = False) -> list[int]:
+        """Hook all nodes of a walk and return their numbers.
+
+        Numbers follow on each other, except that of a leaf which was attached before.
+        """
         measured = self.measured
         base = len(measured.arriving) + virtual_root
         count = len(walk.nodes) + virtual_root
@@ -71,21 +95,36 @@ class Tap:
             self._children.append(())
             self._isometric.append(False)
             self._single.append(False)
+        numbers = [
+            self._end(node, base + index) if operation == "AccumulateGrad" else base + index
+            for index, (node, operation) in enumerate(zip(walk.nodes, plan.operations, strict=True))
+        ]
         for index, node in enumerate(walk.nodes):
-            number = base + index
+            number = numbers[index]
             children = walk.edges[index]
             if base:
-                children = tuple((c + base if c >= 0 else c, slot) for c, slot in children)
+                children = tuple((numbers[c] if c >= 0 else c, slot) for c, slot in children)
             self._children.append(children)
             self._isometric.append(plan.isometric[index])
             self._single.append(plan.contributions[index] == 1)
+            if number != base + index:
+                continue
             self._handles.append(node.register_hook(partial(self._after, number)))
             if isinstance(node, torch.autograd.function.BackwardCFunction):
                 self._handles.append(node.register_prehook(partial(self._before, number)))
-        return base
+        return numbers
+
+    def _end(self, node: Any, number: int) -> int:
+        leaf = self._leaves.get(node)
+        if leaf is None:
+            leaf = _Leaf(number, node, empty=node.variable.grad is None)
+            self._leaves[node] = self._ends[number] = leaf
+        return leaf.number
 
     def detach(self) -> None:
         """Remove every hook; may be called twice."""
+        self._leaves.clear()
+        self._ends.clear()
         handles, self._handles = self._handles, []
         for handle in handles:
             handle.remove()
@@ -158,8 +197,24 @@ class Tap:
             arriving = sent[0][1] if unchanged else norm(present[0])
         else:
             arriving = combine([norm(gradient) for gradient in present])
+        if number in self._ends:
+            arriving = self._accumulated(self._ends[number], present, arriving)
         measured.arriving[number] = arriving
         return arriving
+
+    def _accumulated(self, leaf: _Leaf, gradients: list[Tensor], arriving: Scalar) -> Scalar:
+        """Return the norm of all that a leaf got in this pass, given that of what came last."""
+        before, variable = self.measured.arriving[leaf.number], leaf.node.variable
+        if not leaf.empty and id(variable) in self._shared:
+            leaf.parts.extend(gradients)
+        if before is None:
+            return arriving
+        self._shared.add(id(variable))
+        if leaf.empty and variable.grad is not None:
+            return norm(variable.grad)
+        if len(leaf.parts) > 1:
+            return norm(sum(leaf.parts[1:], leaf.parts[0]))
+        return combine([before, arriving])  # the first time, and on top of an older gradient
 
 
 def _mark(gradient: Tensor) -> tuple[int, int]:
