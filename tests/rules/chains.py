@@ -64,12 +64,14 @@ def chain(
     columns: Mapping[str, float] | None = None,
     info: Mapping[str, Any] | None = None,
     recurrent: bool = False,
+    underflow: int | None = None,
 ) -> Run:
     """Write a run of a chain whose ``layers`` count from the loss; the output layer is extra.
 
     ``output_level`` is the gradient's at the network's output: -1.5 is what a mean of cross
     entropies over 512 entries gives. ``columns`` are added to every row of ``parameters.arrow``.
-    ``recurrent`` gives all layers the same site and weights.
+    ``recurrent`` gives all layers the same site and weights. At step ``underflow`` nothing is left
+    of the gradient behind the last activation.
     """
     network = _Network(layers, operation=operation, loss=loss, classes=classes, recurrent=recurrent)
     norms = [1.0] * len(network.parameters)
@@ -80,7 +82,11 @@ def chain(
     return made_up.run(
         folder,
         pulse=rows,
-        sites=[row for step in samples for row in network.rows(step, elements, output_level)],
+        sites=[
+            row
+            for step in samples
+            for row in network.rows(step, elements, output_level, step == underflow)
+        ],
         parameters=[
             row for step in samples for row in network.moves(step, output_update, columns or {})
         ],
@@ -121,7 +127,9 @@ class _Network:
             self.sites.append(made_up.site("AccumulateGrad", "parameter", parameter=name))
             self.parameters.append(made_up.parameter(name, shape))
 
-    def rows(self, step: int, elements: Callable[[int], int], level: float) -> list[dict[str, Any]]:
+    def rows(
+        self, step: int, elements: Callable[[int], int], level: float, underflow: bool
+    ) -> list[dict[str, Any]]:
         rows = [made_up.node(0, -1, step=step, elements=1)]
         gain, above, number = 0.0, 0, 1
         # Of shared weights the leaf hangs where the largest contribution comes from.
@@ -147,8 +155,9 @@ class _Network:
             }
             size = {"elements": elements(depth), "call": call}
             above = add(site, above, gain, level=level, **size, **statistics)
-            level += layer.activation
-            above = add(site + 1, above, layer.activation, level=level, **size)
+            own = -np.inf if underflow and layer is self.layers[-1] else layer.activation
+            level += own
+            above = add(site + 1, above, own, level=level, **size)
             if not self.recurrent or depth == used:
                 first = 2 if self.recurrent else 2 + 2 * depth
                 self._leaves(add, above, site + 2, first, level)

@@ -52,6 +52,13 @@ def test_growth_in_a_loop_through_time_is_called_recurrent(tmp_path: Path) -> No
     assert found.causes[0].cause == "recurrent-expansion"
 
 
+def test_growth_that_breaks_the_run_within_two_steps_is_told_from_these(tmp_path: Path) -> None:
+    losses = [7e4, 5e23, *[float("nan")] * 30]
+    found = finding(chain(tmp_path, GROWING, losses=losses, samples=(0, 1, 2, 4)), "HW102")
+    assert found.severity == "error"
+    assert found.step == 1
+
+
 def _blowing_up(at: int) -> Any:
     return lambda step: {"total_norm": 400.0 * 100.0 ** max(0, step - at + 1)}
 

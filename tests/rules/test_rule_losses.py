@@ -128,6 +128,21 @@ def test_a_loss_that_fell_and_came_back_cannot_be_judged(tmp_path: Path) -> None
     assert judged(_run(tmp_path, losses), "HW202").answer == "cannot say"
 
 
+def test_a_softmax_before_a_loss_that_takes_one_is_named(tmp_path: Path) -> None:
+    sites = [
+        made_up.site("NllLoss", "loss", line=9),
+        made_up.site("LogSoftmax", "loss", line=9),
+        made_up.site("Softmax", "attention", line=7),
+        made_up.site("Addmm", "weights", line=5),
+    ]
+    rows = [made_up.node(number, number - 1) for number in range(4)]
+    pulse = [{"loss": loss} for loss in flat()]
+    run = made_up.run(tmp_path, pulse=pulse, sites=rows, info={"sites": sites})
+    found = finding(run, "HW202")
+    assert found.causes[0].cause == "double-softmax"
+    assert "train.py:7 takes the softmax" in found.message
+
+
 def test_a_rate_that_moves_nothing_is_named(tmp_path: Path) -> None:
     still = [Layer(update=1e-8)] * 3
     found = finding(chain(tmp_path, still, losses=flat(), output_update=1e-8), "HW202")

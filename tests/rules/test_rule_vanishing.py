@@ -93,6 +93,18 @@ def test_exactly_zero_is_named_with_the_operation_that_did_it(tmp_path: Path) ->
     assert "hidden1.weight, hidden2.weight do not move" in found.message
 
 
+def test_a_gradient_that_died_for_good_is_accounted_for_where_it_last_lived(
+    tmp_path: Path,
+) -> None:
+    """Tiny weights lose it layer by layer, until float32 has no number small enough."""
+    layers = [Layer(weights=-1.2, update=1e-3 if depth < 2 else 0.0) for depth in range(8)]
+    run = chain(tmp_path, layers, losses=flat(), underflow=8)
+    found = finding(run, "HW101")
+    assert found.causes[0].cause == "weight-scale-too-small"
+    assert found.evidence["exactly_zero"] == 1
+    assert "loses 8.4 decades" in found.message
+
+
 def test_a_branch_that_starts_at_zero_starves_what_is_behind_it_by_design(tmp_path: Path) -> None:
     """LoRA: the second matrix starts at zero, so the first gets next to nothing at first."""
     second = Layer(weights=-4.0, weight_norm=lambda step: 1e-3 * step, update=0.5)

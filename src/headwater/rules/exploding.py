@@ -88,9 +88,8 @@ class HW102:
         enough_steps = facts.steps > LIMITS.least_history
         if not facts.flowing and not enough_steps:
             return cannot_say(self, f"{facts.steps} steps recorded, too few to see anything grow")
-        findings = [
-            found for flow in facts.flowing if (found := _along_the_path(facts, flow)) is not None
-        ]
+        flows = facts.flowing if facts.broken_step is None else facts.sound
+        findings = [found for flow in flows if (found := _along_the_path(facts, flow)) is not None]
         if not findings and enough_steps:
             found = _in_time(facts)
             findings = [found] if found else []
@@ -103,11 +102,13 @@ def _along_the_path(facts: Facts, flow: Flow) -> Finding | None:
     growth = np.array([parameter_growths(facts, one) for one in flow.passes])
     grown = mostly(growth >= LIMITS.grown_decades)
     tamed = _tamed(facts, flow)
-    suffers = facts.trend.stalled or facts.trend.state == "rose" or _leaps(facts, flow)
+    broke = facts.broken_step is not None
+    suffers = broke or facts.trend.stalled or facts.trend.state == "rose" or _leaps(facts, flow)
     if not grown.any() or not (tamed or suffers):
         return None
-    one = flow.newest
-    worst = int(np.nanargmax(np.where(grown, growth[-1], -np.inf)))
+    at = 0 if broke else -1  # where all broke, the first sample is the one that was still sound
+    one = flow.passes[at]
+    worst = int(np.nanargmax(np.where(grown, growth[at], -np.inf)))
     owners = one.nearest(one.layers & (one.kind == "weights"))
     leaves = [leaf for leaf in one.leaves if grown[one.parameter[leaf]]]
     owner = int(owners[next(leaf for leaf in leaves if one.parameter[leaf] == worst)])
@@ -116,9 +117,11 @@ def _along_the_path(facts: Facts, flow: Flow) -> Finding | None:
         for leaf in leaves
     ]
     why = causes(account(one, owner, sign=1), 1, partial(_cause, one))
-    decades = float(growth[-1, worst])
-    severity: Severity = "info" if tamed else ("error" if _leaps(facts, flow) else "warning")
-    at = place(where(facts.sites[one.site[owner]]))
+    decades = float(growth[at, worst])
+    severity: Severity = (
+        "info" if tamed else ("error" if broke or _leaps(facts, flow) else "warning")
+    )
+    to = place(where(facts.sites[one.site[owner]]))
     after = (
         "Clipping holds the steps down and the loss falls; smaller weights would do without it."
         if tamed
@@ -130,9 +133,9 @@ def _along_the_path(facts: Facts, flow: Flow) -> Finding | None:
         severity=severity,
         confidence=0.9 if severity == "error" else 0.6,
         first_step=flow.passes[int(np.argmax(growth[:, worst] >= LIMITS.grown_decades))].step,
-        step=one.step,
+        step=flow.newest.step,
         where=unique(places),
-        message=f"The gradient grows by {decades:.1f} decades on its way to {at}. {after}",
+        message=f"The gradient grows by {decades:.1f} decades on its way to {to}. {after}",
         causes=why,
         evidence={
             "grown_decades": decades,

@@ -14,6 +14,7 @@ from headwater.rules.signal import earliest_in_loop, forgets, lost_in_loop, most
 from headwater.rules.trend import LIMITS as TREND
 from headwater.rules.trend import first_level, runaway
 from headwater.rules.units import (
+    Layer,
     bounded_layers,
     dead_layers,
     layer_place,
@@ -153,11 +154,9 @@ class HW202:
 
     def _finding(self, facts: Facts, causes: tuple[Cause, ...]) -> Finding:
         trend = facts.trend
-        level = (
-            f"stands at {trend.last:.3g}, which is chance level ({trend.chance:.3g})"
-            if trend.at_chance
-            else f"stands at {trend.last:.3g} since it started at {trend.start:.3g}"
-        )
+        level = f"stands at {trend.last:.3g}, having started at {trend.start:.3g}"
+        if trend.at_chance:
+            level = f"stands at {trend.last:.3g}, which is chance level ({trend.chance:.3g})"
         why = (
             f"Treat the {causes[0].cause.replace('-', ' ')} first ({causes[0].evidence})."
             if causes
@@ -197,7 +196,8 @@ def _first_over(losses: np.typing.NDArray[np.float64], steps: np.typing.NDArray[
 
 def _causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
     """Name the other symptoms, each with an equal share, as the loss cannot tell between them."""
-    found = [*_saturated(facts), *_dead(facts)] or _starved(facts) or _slow(facts)
+    first = _dead_layers(facts) or [*_saturated(facts), *_starved(facts), *_dying(facts)]
+    found = first or _softmax_twice(facts) or _slow(facts)
     return tuple(
         Cause(cause=cause, share=round(1 / len(found), 3), evidence=evidence)
         for cause, evidence in found
@@ -212,12 +212,30 @@ def _saturated(facts: Facts) -> list[tuple[str, str]]:
     return [("saturation", f"{share} saturated at {place(layer_place(facts, layers[0]))}")]
 
 
-def _dead(facts: Facts) -> list[tuple[str, str]]:
+def _dead_layers(facts: Facts) -> list[tuple[str, str]]:
+    dead = dead_layers(rectified_layers(facts))
+    return [_dead_at(facts, dead[0])] if dead else []
+
+
+def _dying(facts: Facts) -> list[tuple[str, str]]:
     layers = rectified_layers(facts)
-    dead = dead_layers(layers)
-    if not dead and not too_many_dead(facts, layers):
-        return []
-    return [("dead-units", f"dead units at {place(layer_place(facts, (dead or layers)[0]))}")]
+    return [_dead_at(facts, layers[0])] if too_many_dead(facts, layers) else []
+
+
+def _dead_at(facts: Facts, layer: Layer) -> tuple[str, str]:
+    return "dead-units", f"dead units at {place(layer_place(facts, layer))}"
+
+
+def _softmax_twice(facts: Facts) -> list[tuple[str, str]]:
+    """See a softmax between the last layer and a loss that takes the logarithm of another."""
+    for flow in facts.flows:
+        one = flow.newest
+        rows = np.flatnonzero(one.weights_above == 0)
+        at = {facts.sites[one.site[row]].operation: facts.sites[one.site[row]] for row in rows}
+        if "Softmax" in at and "LogSoftmax" in at:
+            evidence = f"{place(where(at['Softmax']))} takes the softmax, and the loss another"
+            return [("double-softmax", evidence)]
+    return []
 
 
 def _starved(facts: Facts) -> list[tuple[str, str]]:
@@ -252,6 +270,7 @@ def _remedies(causes: tuple[Cause, ...]) -> tuple[str, ...]:
         "dead-units": ("he-init", "batch-normalisation", "leaky-relu"),
         "vanishing-gradient": ("he-init", "batch-normalisation", "adam"),
         "recurrent-contraction": ("orthogonal-init", "forget-bias", "gated-cell"),
+        "double-softmax": ("remove-softmax",),
         "learning-rate-too-low": ("higher-learning-rate", "adam"),
     }
     if not causes:

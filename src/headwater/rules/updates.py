@@ -76,14 +76,17 @@ class HW105:
 
 
 def _dry(facts: Facts, *, called: bool) -> list[ParameterInfo]:
-    """Return the parameters that should get a gradient and that none reached."""
+    """Return the parameters that should get a gradient and that none reached.
+
+    Apart those whose module is known to have run from the others.
+    """
     return [
         info
         for index, info in enumerate(facts.parameters)
         if info.requires_grad
         and not info.got_gradient
         and index not in facts.reached
-        and info.module_called is called
+        and (info.module_called is True) is called
     ]
 
 
@@ -110,9 +113,9 @@ def _never_called(facts: Facts) -> Finding | None:
         cause="detached",
         severity="info",
         confidence=0.5,
-        evidence="no operation of the module is part of any sampled graph",
-        message="{names} never got a gradient: no loss depends on {module}. Remove it if it "
-        "is left over, and look for detach() if not.",
+        evidence="no sampled graph holds the parameter, nor an operation of its module",
+        message="{names} never got a gradient: no loss seen depends on what they make. Remove them "
+        "if they are left over, and look for detach() if not.",
         remedies=("remove-module",),
     )
 

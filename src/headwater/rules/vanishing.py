@@ -127,46 +127,52 @@ def _dead_end(facts: Facts, found: Starved) -> str:
 
 
 def _finding(facts: Facts, found: Starved) -> Finding:
-    one = found.flow.newest
     faulty = np.flatnonzero(found.faulty).tolist()
-    lost = found.lost[-1, faulty]
-    worst = faulty[int(np.argmax(lost))]
-    owners = one.nearest(one.layers & (one.kind == "weights"))
-    owner = {int(one.parameter[leaf]): int(owners[leaf]) for leaf in one.leaves}
-    parts = account(one, owner[worst], sign=-1)
+    worst = faulty[int(np.argmax(found.lost[-1, faulty]))]
+    # A gradient that has become exactly zero by now tells no causes; the sample before it does.
+    telling = np.flatnonzero(found.starved[:, worst] & np.isfinite(found.lost[:, worst]))
+    at = int(telling[-1]) if len(telling) else len(found.lost) - 1
+    one, lost = found.flow.passes[at], found.lost[at, faulty]
+    parts = account(one, _owner(one, worst), sign=-1)
     why = causes(parts, -1, partial(_cause, one))
     pace = found.pace[-1, faulty]
     typical = float(np.nanmedian(pace)) if np.isfinite(pace).any() else 0.0
-    first = int(np.argmax((found.starved & found.still)[:, worst]))
     finite = lost[np.isfinite(lost)]
-    evidence: dict[str, float | str] = {
-        "lost_decades_limit": SIGNAL.lost_decades,
-        "exactly_zero": int(np.isposinf(lost).sum()),
-        "starved_parameters": len(faulty),
-        "pace": typical,
-        "pace_limit": SIGNAL.pace,
-    }
-    if len(finite):
-        evidence["lost_decades"] = float(finite.max())
-    way = _way(facts, one, owner[worst], float(lost.max())) + _culprit(facts, one, parts)
+    way = _way(facts, one, worst, float(found.lost[at, worst])) + _culprit(facts, one, parts)
     return Finding(
         code="HW101",
         symptom=HW101.symptom,
         severity="error" if facts.trend.stalled else "warning",
         confidence=_confidence(facts, why),
-        first_step=found.flow.passes[first].step,
-        step=one.step,
+        first_step=found.flow.passes[int(np.argmax((found.starved & found.still)[:, worst]))].step,
+        step=found.flow.newest.step,
         where=unique(
             [
-                where(facts.sites[one.site[owner[index]]], facts.parameters[index].name)
+                where(
+                    facts.sites[found.flow.newest.site[_owner(found.flow.newest, index)]],
+                    facts.parameters[index].name,
+                )
                 for index in faulty
             ]
         ),
         message=f"{way}. {_movement(facts, faulty, typical)}: {_advice(why)}.",
         causes=why,
-        evidence=evidence,
+        evidence={
+            **({"lost_decades": float(finite.max())} if len(finite) else {}),
+            "lost_decades_limit": SIGNAL.lost_decades,
+            "exactly_zero": int(np.isposinf(found.lost[-1, faulty]).sum()),
+            "starved_parameters": len(faulty),
+            "pace": typical,
+            "pace_limit": SIGNAL.pace,
+        },
         remedies=_REMEDIES[why[0].cause] if why else ("he-init", "batch-normalisation"),
     )
+
+
+def _owner(one: Pass, parameter: int) -> int:
+    """Return the row of the operation that uses a parameter."""
+    leaf = int(one.leaves[one.parameter[one.leaves] == parameter][0])
+    return int(one.nearest(one.layers & (one.kind == "weights"))[leaf])
 
 
 def _confidence(facts: Facts, why: Sequence[Cause]) -> float:
@@ -175,8 +181,8 @@ def _confidence(facts: Facts, why: Sequence[Cause]) -> float:
     return 0.6 if facts.trend.state == "unknown" else 0.7
 
 
-def _way(facts: Facts, one: Pass, owner: int, lost: float) -> str:
-    at = place(where(facts.sites[one.site[owner]]))
+def _way(facts: Facts, one: Pass, parameter: int, lost: float) -> str:
+    at = place(where(facts.sites[one.site[_owner(one, parameter)]]))
     if np.isinf(lost):
         return f"The gradient is exactly zero at {at}"
     return f"The gradient loses {lost:.1f} decades on its way to {at}"
