@@ -11,20 +11,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.watch.stacks import NOWHERE, STACKS
+
 _LAYERS_DEEP = 4
 
 
 def saved(node: Any, name: str) -> Tensor | None:
     """Return a tensor that a node saved, or None if there is none to be had."""
     raw = getattr(node, f"_raw_saved_{name}", None)
-    # A torch too old to show its hooks might recompute: then nothing is read at all.
-    if raw is None or getattr(raw, "unpack_hook", raw) is not None:
+    if raw is None or _is_hooked(node, raw):
         return None
     try:
         value = getattr(node, f"_saved_{name}")
     except RuntimeError:  # changed in place since, or freed: the user's backward will say so
         return None
     return value.detach() if isinstance(value, Tensor) else None
+
+
+def _is_hooked(node: Any, raw: Any) -> bool:
+    """Whether reading would run a hook; an older torch does not say, but where the node is from."""
+    hook = getattr(raw, "unpack_hook", raw)
+    if hook is not raw:
+        return hook is not None
+    place = STACKS.place_of(node)
+    return place is NOWHERE or place.checkpointed
 
 
 def rebuild(node: Any, depth: int = _LAYERS_DEEP) -> Tensor | None:

@@ -31,12 +31,15 @@ _DEMO = str(Path(_OURS) / "demo")
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platlib", "purelib")})
 _NEVER_A_MODULE: Callable[[], None] = lambda: None  # noqa: E731
 
-Layer = Literal["torch", "call", "compiler", "library", "user"]
+Layer = Literal["torch", "call", "compiler", "checkpoint", "library", "user"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Place:
-    """Where a node was made; one object for each distinct place, compared by identity."""
+    """Where a node was made; one object for each distinct place, compared by identity.
+
+    ``checkpointed`` says that it was made under activation checkpointing.
+    """
 
     file: str = ""
     line: int = 0
@@ -45,9 +48,15 @@ class Place:
     user_line: int = 0
     module: Callable[[], nn.Module | None] = _NEVER_A_MODULE
     root: Callable[[], nn.Module | None] = _NEVER_A_MODULE
+    checkpointed: bool = False
 
 
 NOWHERE = Place()
+
+_TORCH_LAYERS: dict[str, Layer] = {
+    "/_dynamo/convert_frame.py": "compiler",
+    "/utils/checkpoint.py": "checkpoint",
+}
 
 
 class Trace(list[str]):
@@ -74,7 +83,7 @@ class Stacks:
     def __init__(self) -> None:
         self.seconds = 0.0
         self._layers: dict[int, tuple[CodeType, Layer]] = {}
-        self._traces: dict[tuple[str, int, int, int], Trace] = {}
+        self._traces: dict[tuple[str, int, int, int, bool], Trace] = {}
         self._depth = 0
         self._original: Any = None
         self._call_code = nn.Module._call_impl.__code__
@@ -134,7 +143,7 @@ class Stacks:
         if code is self._call_code:
             return "call"
         if name.startswith(_TORCH):
-            return "compiler" if name.endswith("_dynamo/convert_frame.py") else "torch"
+            return _TORCH_LAYERS.get(name.removeprefix(_TORCH), "torch")
         if name.startswith(_OURS) and not name.startswith(_DEMO):
             return "torch"
         if name.startswith(_LIBRARIES) or name.startswith("<frozen"):
@@ -153,6 +162,7 @@ class Stacks:
         frame: FrameType | None = sys._getframe(2)
         inner = user = None
         module = root = None
+        checkpointed = False
         while frame is not None:
             layer = self._layer(frame.f_code)
             if layer in ("user", "library"):
@@ -161,10 +171,12 @@ class Stacks:
             elif layer == "call":
                 root = frame.f_locals["self"]
                 module = module if module is not None else root
+            elif layer == "checkpoint":
+                checkpointed = True
             elif layer == "compiler":
                 return list(self._original())
             frame = frame.f_back
-        return self._trace(inner, user, module, root)
+        return self._trace(inner, user, module, root, checkpointed)
 
     def _trace(
         self,
@@ -172,10 +184,11 @@ class Stacks:
         user: FrameType | None,
         module: nn.Module | None,
         root: nn.Module | None,
+        checkpointed: bool,
     ) -> Trace:
         file, line = _position(inner)
         user_file, user_line = _position(user)
-        key = (file + "\0" + user_file, line, user_line, id(module))
+        key = (file + "\0" + user_file, line, user_line, id(module), checkpointed)
         trace = self._traces.get(key)
         if trace is None or trace.place.module() is not module:
             place = Place(
@@ -186,6 +199,7 @@ class Stacks:
                 user_line=user_line,
                 module=weakref.ref(module) if module is not None else _NEVER_A_MODULE,
                 root=weakref.ref(root) if root is not None else _NEVER_A_MODULE,
+                checkpointed=checkpointed,
             )
             trace = self._traces[key] = Trace(place)
         return trace
@@ -204,7 +218,7 @@ class Stacks:
                 break
         if inner is None:
             return NOWHERE
-        key = (inner["file"], int(inner["line"]), 0, 0)
+        key = (inner["file"], int(inner["line"]), 0, 0, False)
         if key not in self._traces:
             where = user or inner
             self._traces[key] = Trace(
