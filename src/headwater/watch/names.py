@@ -131,11 +131,11 @@ class Names:
         self.changes += 1
         return len(self.parameters) - 1
 
-    def index_of_leaf(self, tensor: Tensor, step: int) -> int | None:
+    def index_of_leaf(self, tensor: Tensor, moment: int | None) -> int | None:
         """Return the index of a graph's leaf, or None if it is no parameter but an input.
 
         A leaf that is neither a ``Parameter`` nor held by an optimiser or a module counts as a
-        parameter from the second step that it is seen in: a fresh input of every step never is.
+        parameter from the second moment that it is seen at: a fresh input of every step never is.
         """
         index = self._index.get(id(tensor))
         if index is not None and self.parameters[index].tensor() is tensor:
@@ -143,12 +143,13 @@ class Names:
         seen = self._glimpsed.get(id(tensor))
         if seen is not None and seen[0]() is not tensor:
             seen = None
-        again = seen is not None and seen[1] != step
+        again = seen is not None and moment not in (None, seen[1])
         if again or isinstance(tensor, nn.Parameter) or _global_name(tensor):
             return self.add_parameter(tensor)
         if len(self._glimpsed) >= _GLIMPSES:
             self._glimpsed.clear()
-        self._glimpsed[id(tensor)] = seen or (weakref.ref(tensor), step)
+        if seen is None and moment is not None:
+            self._glimpsed[id(tensor)] = (weakref.ref(tensor), moment)
         return None
 
     def add_optimiser(self, index: int, optimiser: torch.optim.Optimizer) -> None:

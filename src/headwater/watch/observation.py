@@ -190,7 +190,8 @@ class Observation:
             return None
         if not call.creates_graph:
             self._tracing.pause()
-        graph = self._sampler.begin(call, step.number, step.backwards - 1)
+        moment = step.number if self._optimisers else -self.backwards
+        graph = self._sampler.begin(call, step.number, step.backwards - 1, moment)
         if graph is not None:
             step.graphs.append(graph)
         return graph

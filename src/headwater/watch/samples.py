@@ -41,10 +41,15 @@ class Shape:
 
 @dataclass(slots=True)
 class GraphSample:
-    """One backward pass under the tap; grows when another starts inside it."""
+    """One backward pass under the tap; grows when another starts inside it.
+
+    ``moment`` tells a leaf that stays from one that passes by: the latter is met at one only. The
+    inner pass of a double backward has none, since the outer pass meets its leaves again.
+    """
 
     step: int
     backward: int
+    moment: int | None
     tap: Tap
     sites: list[int] = field(default_factory=list)
     calls: list[int] = field(default_factory=list)
@@ -105,12 +110,13 @@ class Sampler:
         self._activations = Activations()
         self._shared: set[int] = set()
 
-    def begin(self, call: Call, step: int, backward: int) -> GraphSample | None:
+    def begin(self, call: Call, step: int, backward: int, moment: int) -> GraphSample | None:
         """Hook the graph of a call; None if there is none."""
         edges = _root_edges(call)
         if not edges:
             return None
-        sample = GraphSample(step=step, backward=backward, tap=Tap(self._fault, self._shared))
+        seen_at = None if call.creates_graph else moment
+        sample = GraphSample(step, backward, seen_at, Tap(self._fault, self._shared))
         several = len({node for node, _, _ in edges}) > 1
         if several:
             self._virtual_root(sample)
@@ -154,7 +160,7 @@ class Sampler:
         self, sample: GraphSample, edges: list[tuple[Any, int, Scalar]], *, virtual_root: bool
     ) -> dict[Any, int]:
         graph = walk([node for node, _, _ in edges])
-        shape = self._shape(graph, sample.step)
+        shape = self._shape(graph, sample.moment)
         base = len(sample.sites)
         for node, reading in self._read(graph, shape):
             sample.readings[base + node] = reading
@@ -180,11 +186,11 @@ class Sampler:
                     found.append((node, reading))
         return found
 
-    def _shape(self, graph: Walk, step: int) -> Shape:
+    def _shape(self, graph: Walk, moment: int | None) -> Shape:
         places = [STACKS.place_of(node) for node in graph.nodes]
         self._meet_roots(places)  # first, so that parameters are numbered as their module has them
         leaves = {
-            number: self._names.index_of_leaf(graph.nodes[number].variable, step)
+            number: self._names.index_of_leaf(graph.nodes[number].variable, moment)
             for number, name in enumerate(graph.names)
             if name.endswith("AccumulateGrad")
         }
