@@ -390,10 +390,11 @@ class Recompute(torch.autograd.Function):
 
 def grad_around_a_backward() -> Network:
     below, inner, above = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 1)
-    model, x = nn.ModuleDict({"below": below, "above": above}), torch.randn(6, 4)
+    model = nn.ModuleDict({"below": below, "inner": inner, "above": above})
+    x = torch.randn(6, 4)
 
     def backward() -> float:
-        parameters = list(model.parameters())
+        parameters = [*below.parameters(), *above.parameters()]
         loss = above(Recompute.apply(inner, below(x))).square().mean()
         for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             p.grad = g

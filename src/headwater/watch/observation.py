@@ -175,21 +175,20 @@ class Observation:
     def backward_begins(self, call: Call) -> GraphSample | None:
         """Hear that a backward pass starts; attach to its graph if this step is sampled."""
         self._depth += 1
+        if self._depth == 1 and self._stepped_by_hand():
+            self._end_step(None)
+        self._tracing.pause(creates_graph=call.creates_graph)
         if self._depth > 1:
             graphs = self._step.graphs
             if graphs and graphs[-1].tap.current is not None:
                 self._sampler.nest(graphs[-1], call)
             return None
-        if self._stepped_by_hand():
-            self._end_step(None)
         step = self._step
         step.backwards += 1
         self.backwards += 1
         self._losses.note(step, call, optimiser_known=bool(self._optimisers))
         if not step.sampled or len(step.graphs) >= _GRAPHS_A_STEP:
             return None
-        if not call.creates_graph:
-            self._tracing.pause()
         moment = step.number if self._optimisers else -self.backwards
         graph = self._sampler.begin(call, step.number, step.backwards - 1, moment)
         if graph is not None:
@@ -200,6 +199,7 @@ class Observation:
     def backward_ends(self, call: Call, token: object, results: Sequence[Tensor | None]) -> None:
         """Hear that a backward pass is over; take the raw gradients."""
         self._depth -= 1
+        self._tracing.resume()
         if self._depth > 0:
             return
         if isinstance(token, GraphSample):
@@ -217,7 +217,6 @@ class Observation:
                 self._cadence.pulsed(time.perf_counter() - began)
         if not self._optimisers:
             self._by_hand.remember(self._with_gradients())
-        self._tracing.resume()
 
     @_guarded
     def step_begins(self, optimiser: Optimizer) -> None:

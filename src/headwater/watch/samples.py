@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class GraphSample:
     onward: list[list[int]] = field(default_factory=list)
     readings: dict[int, Reading] = field(default_factory=dict)
     numbers: dict[Any, int] = field(default_factory=dict)
+    passes: list[int] = field(default_factory=list)
     compiled_nodes: int = 0
     compiled_leaves: set[int] = field(default_factory=set)
 
@@ -78,7 +80,7 @@ class GraphSample:
             "node": account.node,
             "parent": account.parent,
             "site": [self.sites[node] for node in account.node],
-            "call": [self.calls[node] for node in account.node],
+            "call": self._calls_of(account.node),
             "edge_decades": account.edge,
             "junction_decades": account.junction,
             "level": account.level,
@@ -96,6 +98,18 @@ class GraphSample:
         for place, name in enumerate(_READ):
             columns[name] = [by_node.get(node, nothing)[place] for node in account.node]
         return columns
+
+    def _calls_of(self, nodes: list[int]) -> list[int]:
+        """Number each site's calls in forward order: passes within this one ran in reverse."""
+        if len(self.passes) == 1:
+            return [self.calls[node] for node in nodes]
+        order = sorted(nodes, key=lambda n: (-bisect(self.passes, n), self.calls[n]))
+        counts: Counter[int] = Counter()
+        calls: dict[int, int] = {}
+        for node in order:
+            calls[node] = counts[self.sites[node]]
+            counts[self.sites[node]] += 1
+        return [calls[node] for node in nodes]
 
 
 class Sampler:
@@ -162,17 +176,20 @@ class Sampler:
         graph = walk([node for node, _, _ in edges])
         shape = self._shape(graph, sample.moment)
         base = len(sample.sites)
-        for node, reading in self._read(graph, shape):
+        before = Counter(sample.sites)
+        calls = [call + before[s] for s, call in zip(shape.sites, shape.calls, strict=True)]
+        for node, reading in self._read(graph, shape, calls):
             sample.readings[base + node] = reading
         numbers = sample.tap.attach(graph, shape.plan, virtual_root=virtual_root)
         sample.sites.extend(shape.sites)
-        sample.calls.extend(shape.calls)
+        sample.calls.extend(calls)
+        sample.passes.append(base)
         sample.parameters.extend(shape.parameters.get(n) for n in range(len(graph.nodes)))
         sample.onward.extend([[numbers[c] for c in children] for children in shape.onward])
         self._note_unseen(sample, graph, shape)
         return dict(zip(graph.nodes, numbers, strict=True))
 
-    def _read(self, graph: Walk, shape: Shape) -> list[tuple[int, Reading]]:
+    def _read(self, graph: Walk, shape: Shape, calls: list[int]) -> list[tuple[int, Reading]]:
         found = []
         with torch.no_grad():
             for node in shape.readable:
@@ -180,7 +197,7 @@ class Sampler:
                     graph.nodes[node],
                     shape.plan.operations[node],
                     shape.plan.unit_axis[node],
-                    (shape.sites[node], shape.calls[node]),
+                    (shape.sites[node], calls[node]),
                 )
                 if reading is not None:
                     found.append((node, reading))

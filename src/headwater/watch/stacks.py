@@ -9,6 +9,7 @@ string, as autograd expects, that carries a :class:`Place`.
 
 from __future__ import annotations
 
+import functools
 import linecache
 import re
 import sys
@@ -24,13 +25,18 @@ from typing import Any, Literal
 import torch
 import torch.fx.traceback as fx_traceback
 from torch import nn
+from torch.autograd.function import BackwardCFunction
+
+from headwater.watch.anomaly import ANOMALY
 
 _TORCH = str(Path(torch.__file__).parent)
 _OURS = str(Path(__file__).parents[1])
 _DEMO = str(Path(_OURS) / "demo")
+_LAUNCHER = str(Path(__file__).with_name("launcher.py"))
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platlib", "purelib")})
 _NEVER_A_MODULE: Callable[[], None] = lambda: None  # noqa: E731
 
+_Key = tuple[str, int, str, str, int, int, bool]
 Layer = Literal["torch", "call", "compiler", "checkpoint", "library", "user"]
 
 
@@ -64,64 +70,46 @@ class Trace(list[str]):
 
     __slots__ = ("place",)
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, lines: list[str] | None = None) -> None:
         text = linecache.getline(place.file, place.line).strip()
-        super().__init__(
-            [f'  File "{place.file}", line {place.line}, in {place.function}\n    {text}\n']
-        )
+        line = f'  File "{place.file}", line {place.line}, in {place.function}\n    {text}\n'
+        super().__init__([line] if lines is None else lines)
         self.place = place
 
 
 class Stacks:
     """Answers autograd's question for a stack trace while tracing is on.
 
-    ``start`` and ``stop`` may be nested by several observations; anomaly mode and the replaced
-    function are put back as they were when the last one stops. Where the user has switched anomaly
-    mode on, nothing is touched, and places are read from the text that torch then keeps.
+    ``start`` and ``stop`` may be nested by several observations; what they replace is put back when
+    the last one stops. Where the user wants anomaly mode, nodes keep the whole text as well.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self._layers: dict[int, tuple[CodeType, Layer]] = {}
-        self._traces: dict[tuple[str, int, int, int, bool], Trace] = {}
+        self._traces: dict[_Key, Trace] = {}
         self._depth = 0
         self._original: Any = None
+        self._apply: Any = None
         self._call_code = nn.Module._call_impl.__code__
 
     def start(self) -> None:
-        """Begin answering; also switches anomaly mode on, without its check for NaN."""
+        """Begin answering, with anomaly mode on."""
         self._depth += 1
-        if self._depth == 1 and not torch.is_anomaly_enabled():
+        if self._depth == 1:
             self._original = fx_traceback.format_stack
             fx_traceback.format_stack = self._answer
-            torch.autograd.set_detect_anomaly(True, check_nan=False)
+            self._apply = BackwardCFunction.apply
+            BackwardCFunction.apply = _traced(self._apply)  # type: ignore[method-assign]
+            ANOMALY.hold()
 
     def stop(self) -> None:
-        """End answering and leave anomaly mode as the user has it."""
-        self._depth = max(0, self._depth - 1)
-        if self._depth == 0 and self._original is not None:
+        """End answering and leave anomaly mode as the user wishes it."""
+        self._depth -= 1
+        if self._depth == 0:
+            ANOMALY.release()
+            BackwardCFunction.apply = self._apply  # type: ignore[method-assign]
             fx_traceback.format_stack = self._original
-            self._original = None
-            self.quiet()
-
-    @staticmethod
-    def quiet() -> None:
-        """Switch anomaly mode off if it stands as we set it (on, not checking for NaN).
-
-        A user's ``with detect_anomaly()`` that began while we traced puts back what it found.
-        """
-        if torch.is_anomaly_enabled() and not torch.is_anomaly_check_nan_enabled():
-            torch.autograd.set_detect_anomaly(False)
-
-    def resume(self) -> None:
-        """Switch anomaly mode on again, after a backward pass for which it was quiet."""
-        if self.tracing and not torch.is_anomaly_enabled():
-            torch.autograd.set_detect_anomaly(True, check_nan=False)
-
-    @property
-    def tracing(self) -> bool:
-        """Whether nodes made now carry a place of ours."""
-        return self._original is not None
 
     def place_of(self, node: Any) -> Place:
         """Return the place kept in a node, or NOWHERE."""
@@ -176,7 +164,8 @@ class Stacks:
             elif layer == "compiler":
                 return list(self._original())
             frame = frame.f_back
-        return self._trace(inner, user, module, root, checkpointed)
+        trace = self._trace(inner, user, module, root, checkpointed)
+        return Trace(trace.place, _unobserved(self._original())) if ANOMALY.wished else trace
 
     def _trace(
         self,
@@ -188,13 +177,14 @@ class Stacks:
     ) -> Trace:
         file, line = _position(inner)
         user_file, user_line = _position(user)
-        key = (file + "\0" + user_file, line, user_line, id(module), checkpointed)
+        function = inner.f_code.co_name if inner else ""
+        key = (file, line, function, user_file, user_line, id(module), checkpointed)
         trace = self._traces.get(key)
         if trace is None or trace.place.module() is not module:
             place = Place(
                 file=file,
                 line=line,
-                function=inner.f_code.co_name if inner else "",
+                function=function,
                 user_file=user_file,
                 user_line=user_line,
                 module=weakref.ref(module) if module is not None else _NEVER_A_MODULE,
@@ -218,22 +208,49 @@ class Stacks:
                 break
         if inner is None:
             return NOWHERE
-        key = (inner["file"], int(inner["line"]), 0, 0, False)
-        if key not in self._traces:
-            where = user or inner
-            self._traces[key] = Trace(
-                Place(
-                    file=inner["file"],
-                    line=int(inner["line"]),
-                    function=inner["function"],
-                    user_file=where["file"],
-                    user_line=int(where["line"]),
-                )
-            )
-        return self._traces[key].place
+        where = user or inner
+        place = Place(
+            file=inner["file"],
+            line=int(inner["line"]),
+            function=inner["function"],
+            user_file=where["file"],
+            user_line=int(where["line"]),
+        )
+        key = (place.file, place.line, place.function, place.user_file, place.user_line, 0, False)
+        return self._traces.setdefault(key, Trace(place)).place
 
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
+
+
+def _unobserved(lines: list[str]) -> list[str]:
+    """Return a formatted stack as it would be without us: no frames of ours, none before them."""
+    files = [match["file"] if (match := _FRAME.search(line)) else "" for line in lines]
+    begin = max((n for n, file in enumerate(files, 1) if file == _LAUNCHER), default=0)
+    return [
+        line
+        for line, file in zip(lines[begin:], files[begin:], strict=True)
+        if not file.startswith(_OURS) or file.startswith(_DEMO)
+    ]
+
+
+def _traced(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a custom function's backward that traces what it makes, as checkpointing does.
+
+    The pass around it runs untraced, so that one that fails does not print what we kept; hence the
+    mode is off again before an exception leaves.
+    """
+
+    @functools.wraps(apply)
+    def traced(node: Any, *gradients: Any) -> Any:
+        was_on = ANOMALY.on
+        ANOMALY.put(on=True)
+        try:
+            return apply(node, *gradients)
+        finally:
+            ANOMALY.put(on=was_on)
+
+    return traced
 
 
 def _position(frame: FrameType | None) -> tuple[str, int]:

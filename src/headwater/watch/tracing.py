@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from headwater.watch.anomaly import ANOMALY
 from headwater.watch.stacks import STACKS
 
 
@@ -16,6 +17,7 @@ class Tracing:
         self.on = False
         self._eager = eager
         self._stance: Any = None
+        self._was_on: list[bool] = []
 
     def set(self, on: bool) -> None:
         """Trace the nodes made from now on, or no more."""
@@ -30,15 +32,16 @@ class Tracing:
                 self._stance = None
         self.on = on
 
-    def pause(self) -> None:
+    def pause(self, *, creates_graph: bool) -> None:
         """Let a backward pass run plain: one that fails must not print what we kept."""
-        if self.on:
-            STACKS.quiet()
+        self._was_on.append(ANOMALY.on)
+        if self.on and not creates_graph:
+            ANOMALY.put(on=False)
 
     def resume(self) -> None:
-        """Go on after the backward pass."""
-        if self.on:
-            STACKS.resume()
+        """Go on as before the backward pass."""
+        if self._was_on.pop() and self.on:
+            ANOMALY.put(on=True)
 
     @staticmethod
     def take_seconds() -> float:
