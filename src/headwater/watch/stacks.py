@@ -28,6 +28,7 @@ from torch import nn
 from torch.autograd.function import BackwardCFunction
 
 from headwater.watch.anomaly import ANOMALY
+from headwater.watch.aside import aside, never_compile
 
 _TORCH = str(Path(torch.__file__).parent)
 _OURS = str(Path(__file__).parents[1])
@@ -138,6 +139,7 @@ class Stacks:
             return "library"
         return "user"
 
+    @aside
     def _answer(self) -> list[str]:
         began = time.perf_counter()
         found = self._look()
@@ -250,6 +252,7 @@ def _traced(apply: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             ANOMALY.put(on=was_on)
 
+    never_compile(traced)
     return traced
 
 
