@@ -16,7 +16,8 @@ from torch import Tensor
 Scalar = float | Tensor
 
 _SAFE_LOW, _SAFE_HIGH = 1e-12, 1e18  # squares of what matters stay inside float32 between these
-_BLOCK, _BLOCKS_FROM = 1024, 1 << 17  # up to there plain float32 sums are right to 2e-7
+_BLOCK = 1024  # longer float32 sums of equal entries (a mean's gradient) are off by up to 1e-4
+_BLOCKS_LISTED = 128  # so many are added here: a second kernel costs more
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -49,13 +50,26 @@ def norm(tensor: Tensor) -> Scalar:
     tensor = plain(tensor)
     if tensor.numel() == 0:
         return 0.0
+    if 0 in tensor.stride():
+        once, times = _unexpanded(tensor)
+        if times > 1:
+            return norm(once) * math.sqrt(times)
     if tensor.device.type != "cpu":
         return _device_norm(tensor)
     if tensor.dtype is torch.float32 or tensor.dtype is torch.bfloat16:
-        found = _blocked(tensor) if tensor.numel() > _BLOCKS_FROM else _float32(tensor)
+        found = _blocked(tensor) if tensor.numel() > _BLOCK else _float32(tensor)
         if _SAFE_LOW < found < _SAFE_HIGH:
             return found
     return float(_scaled_norm(tensor).item())
+
+
+def _unexpanded(tensor: Tensor) -> tuple[Tensor, int]:
+    """Return what an expanded tensor repeats (a sum's gradient is one entry), and how often."""
+    times = 1
+    for dim, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
+        if stride == 0 and size > 1:
+            tensor, times = tensor.narrow(dim, 0, 1), times * size
+    return tensor, times
 
 
 def _float32(tensor: Tensor) -> float:
@@ -72,10 +86,10 @@ def _blocked(tensor: Tensor) -> float:
     whole = flat.numel() // _BLOCK * _BLOCK
     dtype = None if tensor.dtype is torch.float32 else torch.float32
     blocks = torch.linalg.vector_norm(flat[:whole].view(-1, _BLOCK), dim=1, dtype=dtype)
-    total = float(torch.linalg.vector_norm(blocks, dtype=torch.float64).item())
-    if whole < flat.numel():
-        total = math.hypot(total, _float32(flat[whole:]))
-    return total
+    if len(blocks) > _BLOCKS_LISTED:
+        blocks = torch.linalg.vector_norm(blocks, dtype=torch.float64).reshape(1)
+    rest = [_float32(flat[whole:])] if whole < flat.numel() else []
+    return math.hypot(*blocks.tolist(), *rest)
 
 
 def _scaled_norm(tensor: Tensor) -> Tensor:

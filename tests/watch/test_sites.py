@@ -1,0 +1,474 @@
+"""Sites: the source line, function, module and names that each operation is put down to."""
+
+from __future__ import annotations
+
+import functools
+import io
+import sys
+import sysconfig
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+import headwater
+from headwater.records import Site
+from headwater.runs.ledger import SiteSummary
+from headwater.runs.reader import Run
+
+HERE = __file__
+LINES = Path(HERE).read_text(encoding="utf-8").splitlines()
+
+
+def line_of(marker: str) -> int:
+    """Return the line of this file that ends in ``# at: marker``."""
+    (found,) = [n for n, text in enumerate(LINES, 1) if text.endswith(f"# at: {marker}")]
+    return found
+
+
+def watched(folder: Path, train: Callable[[], Any], model: nn.Module | None = None) -> Run:
+    with headwater.watch(model, every=1, out=folder) as run:
+        train()
+    return run.record
+
+
+def sites(run: Run, operation: str) -> list[Site]:
+    return [site for site in run.sites if site.operation == operation]
+
+
+def summaries(run: Run, operation: str) -> list[SiteSummary]:
+    found = run.ledger().by_site().values()
+    return [summary for summary in found if summary.site.operation == operation]
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+class Inner(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x @ self.weight  # at: matrix product
+        return torch.sigmoid(h)  # at: functional sigmoid
+
+
+class Outer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([Inner(), Inner()])
+        self.act = nn.Tanh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = x + self.act(block(x))  # at: residual
+        return x
+
+
+def test_a_functional_call_stands_on_its_line_in_its_function_and_module(tmp_path: Path) -> None:
+    model = Outer()
+    run = watched(tmp_path / "run", lambda: model(torch.randn(3, 4)).sum().backward(), model)
+    (first, second) = sorted(sites(run, "Sigmoid"), key=lambda site: site.module)
+    assert (first.module, second.module) == ("blocks.0", "blocks.1")
+    assert first.file == first.user_file == HERE
+    assert first.line == first.user_line == line_of("functional sigmoid")
+    assert first.function == "forward"
+    assert first.kind == "activation"
+    assert {site.line for site in sites(run, "Mm")} == {line_of("matrix product")}
+
+
+def test_a_module_of_torch_stands_on_the_line_that_calls_it(tmp_path: Path) -> None:
+    model = Outer()
+    run = watched(tmp_path / "run", lambda: model(torch.randn(3, 4)).sum().backward(), model)
+    (site,) = sites(run, "Tanh")
+    assert (site.module, site.line) == ("act", line_of("residual"))
+
+
+def test_modules_in_a_sequential_share_a_line_and_keep_their_paths(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Tanh(), nn.Linear(4, 4)), nn.Tanh())
+
+    def train() -> None:
+        model(torch.randn(3, 4)).sum().backward()  # at: sequential
+
+    run = watched(tmp_path / "run", train, model)
+    assert sorted(site.module for site in sites(run, "Tanh")) == ["1.0", "2"]
+    assert sorted(site.module for site in sites(run, "Addmm")) == ["0", "1.1"]
+    assert {site.line for site in run.sites} == {line_of("sequential")}
+    assert {site.function for site in run.sites} == {"train"}
+
+
+def test_a_shared_module_is_one_site_with_a_call_each_time(tmp_path: Path) -> None:
+    layer = nn.Linear(4, 4)
+    model = nn.Sequential(layer, nn.Tanh(), layer, nn.Sigmoid(), layer)
+    run = watched(tmp_path / "run", lambda: model(torch.randn(3, 4)).sum().backward(), model)
+    (summary,) = summaries(run, "Addmm")
+    assert (summary.site.module, summary.calls) == ("0", 3)
+    assert set(run.ledger().names) == {"0.weight", "0.bias"}
+
+
+def test_ten_calls_of_one_line_are_one_site_in_forward_order(tmp_path: Path) -> None:
+    weight = nn.Parameter(torch.randn(4))
+    scales = [0.5 + 0.25 * i for i in range(10)]
+
+    def train() -> None:
+        x = weight.exp()
+        for scale in scales:
+            x = x * scale  # at: loop
+        x.square().sum().backward()
+
+    run = watched(tmp_path / "run", train)
+    (summary,) = [s for s in summaries(run, "Mul") if s.site.line == line_of("loop")]
+    assert summary.calls == 10
+    assert [row["call"] for row in summary.rows] == list(range(10))
+    found = [10**gain for gain in summary.gains if gain is not None]
+    assert found == pytest.approx(scales, rel=1e-6)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_loop_of_checkpointed_calls_is_in_forward_order_too(
+    reentrant: bool, tmp_path: Path
+) -> None:
+    start = nn.Parameter(torch.randn(4))
+    scales = [0.5 + 0.25 * i for i in range(5)]
+
+    def train() -> None:
+        x = start.exp()
+        for scale in scales:
+            x = checkpoint(lambda h, s: h * s, x, scale, use_reentrant=reentrant)  # at: checkpoint
+        x.square().sum().backward()
+
+    for _ in range(2):
+        run = watched(tmp_path / f"run{_}", train)
+        (summary,) = [s for s in summaries(run, "Mul") if s.site.function == "<lambda>"]
+        assert [row["call"] for row in summary.rows] == list(range(5))
+        found = [10**gain for gain in summary.gains if gain is not None]
+        assert found == pytest.approx(scales, rel=1e-6)
+        assert summary.site.line == line_of("checkpoint")
+
+
+def library(source: str) -> dict[str, Any]:
+    """Return the names that a module of an installed package with this source would have."""
+    file = str(Path(sysconfig.get_path("purelib")) / "some_library" / "layers.py")
+    names: dict[str, Any] = {"__name__": "some_library.layers"}
+    exec(compile(source, file, "exec"), names)
+    return names
+
+
+def test_a_library_s_line_comes_with_the_user_s_line_that_led_there(tmp_path: Path) -> None:
+    act = library("import torch\n\ndef act(x):\n    return torch.tanh(x)\n")["act"]
+    weight = nn.Parameter(torch.randn(4))
+
+    def train() -> None:
+        act(weight).sum().backward()  # at: library
+
+    (site,) = sites(watched(tmp_path / "run", train), "Tanh")
+    assert site.file.endswith("some_library/layers.py")
+    assert (site.line, site.function) == (4, "act")
+    assert (site.user_file, site.user_line) == (HERE, line_of("library"))
+
+
+def test_a_library_that_calls_the_user_back_does_not_hide_the_user_s_line(tmp_path: Path) -> None:
+    twice = library("def twice(f, x):\n    return f(f(x))\n")["twice"]
+    weight = nn.Parameter(torch.randn(4))
+
+    def train() -> None:
+        mine = lambda x: torch.tanh(x) * 2  # noqa: E731  # at: lambda
+        twice(mine, weight).sum().backward()
+
+    (site,) = sites(watched(tmp_path / "run", train), "Tanh")
+    assert (site.file, site.line, site.function) == (HERE, line_of("lambda"), "<lambda>")
+    assert (site.user_file, site.user_line) == (HERE, line_of("lambda"))
+
+
+def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+class Decorated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    @decorated
+    @torch.autocast("cpu", enabled=False)
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(self.layer(x))  # at: decorated
+
+
+def test_a_decorated_forward_stands_on_its_own_line(tmp_path: Path) -> None:
+    model = Decorated()
+    run = watched(tmp_path / "run", lambda: model(torch.randn(3, 4)).sum().backward(), model)
+    (site,) = sites(run, "Gelu")
+    assert (site.line, site.function) == (line_of("decorated"), "forward")
+    (layer,) = sites(run, "Addmm")
+    assert (layer.module, layer.line) == ("layer", line_of("decorated"))
+
+
+def test_a_generator_and_a_critic_are_named_apart(tmp_path: Path) -> None:
+    class Maker(nn.Linear):
+        pass
+
+    class Critic(nn.Linear):
+        pass
+
+    maker, critic = Maker(2, 3), Critic(3, 1)
+    first = torch.optim.SGD(critic.parameters(), lr=0.1)
+    second = torch.optim.SGD(maker.parameters(), lr=0.1)
+
+    def train() -> None:
+        z = torch.randn(5, 2)
+        first.zero_grad()
+        (critic(torch.randn(5, 3)).mean() - critic(maker(z).detach()).mean()).backward()
+        first.step()
+        second.zero_grad()
+        critic(maker(z)).mean().backward()
+        second.step()
+
+    run = watched(tmp_path / "run", train)
+    assert {info.name for info in run.parameters} == {
+        "Maker.weight",
+        "Maker.bias",
+        "Critic.weight",
+        "Critic.bias",
+    }
+    assert {site.module for site in sites(run, "Addmm")} == {"Maker", "Critic"}
+    assert set(run.ledger(1).names) == {info.name for info in run.parameters}
+    assert set(run.ledger(0).names) == {"Critic.weight", "Critic.bias"}
+    held = {info.name: info.optimiser for info in run.parameters}
+    assert held["Critic.weight"] == 0
+    assert held["Maker.weight"] == 1
+
+
+def test_parts_met_before_their_whole_are_named_by_their_place_in_it(tmp_path: Path) -> None:
+    whole = Outer()
+
+    def train() -> None:
+        whole.blocks[1](torch.randn(3, 4)).sum().backward()
+        whole(torch.randn(3, 4)).sum().backward()
+
+    run = watched(tmp_path / "run", train)
+    assert {info.name for info in run.parameters} == {"blocks.0.weight", "blocks.1.weight"}
+    assert {site.module for site in sites(run, "Sigmoid")} == {"blocks.0", "blocks.1"}
+    assert [m["path"] for m in run.info.modules].count("blocks.1") == 1
+
+
+def test_a_part_called_by_the_script_itself_keeps_its_place_in_the_whole(tmp_path: Path) -> None:
+    model = nn.ModuleDict({"encoder": nn.Linear(4, 3), "decoder": nn.Linear(3, 4)})
+    x = torch.randn(5, 4)
+
+    def train() -> None:
+        model["decoder"](model["encoder"](x).tanh()).sum().backward()
+
+    run = watched(tmp_path / "run", train, model)
+    assert {site.module for site in sites(run, "Addmm")} == {"encoder", "decoder"}
+    assert "decoder.weight" in run.ledger().names
+
+
+def test_raw_tensors_in_a_function_are_parameters_once_an_optimiser_holds_them(
+    tmp_path: Path,
+) -> None:
+    w = torch.randn(4, 4, requires_grad=True)
+    b = torch.zeros(4, requires_grad=True)
+    optimiser = torch.optim.SGD([w, b], lr=0.1)
+
+    def train() -> None:
+        for _ in range(2):
+            optimiser.zero_grad()
+            (torch.randn(3, 4) @ w + b).square().mean().backward()
+            optimiser.step()
+
+    run = watched(tmp_path / "run", train)
+    assert len(run.ledger(1).names) == 2
+    assert run.parameter_rows.filter(run.parameter_rows["step"].to_numpy() == 1).num_rows == 2
+    assert [info.shape for info in run.parameters] == [(4, 4), (4,)]
+
+
+def test_raw_tensors_stepped_by_hand_are_parameters_from_the_second_step(tmp_path: Path) -> None:
+    w = torch.randn(4, 4, requires_grad=True)
+
+    def train() -> None:
+        for _ in range(3):
+            noise = torch.randn(3, 4, requires_grad=True)  # fresh each time: an input
+            (noise @ w).tanh().sum().backward()
+            with torch.no_grad():
+                w.sub_(0.1 * w.grad)
+            w.grad = None
+
+    run = watched(tmp_path / "run", train)
+    assert [info.shape for info in run.parameters] == [(4, 4)]
+    assert run.backward_passes(0) == (0, 1)  # no step is noticed before there is a parameter
+    assert run.ledger(0, 0).names == ()
+    assert len(run.ledger(0, 1).names) == len(run.ledger(1).names) == 1
+
+
+MODULE_LEVEL = """
+import torch
+torch.manual_seed(0)
+w1 = torch.randn(4, 4, requires_grad=True)
+w2 = torch.randn(4, 1, requires_grad=True)
+for _ in range(3):
+    loss = (torch.tanh(torch.randn(3, 4) @ w1) @ w2).square().mean()
+    loss.backward()
+    for w in (w1, w2):
+        w.data -= 0.1 * w.grad
+        w.grad.zero_()
+"""
+
+
+def test_raw_tensors_of_a_script_have_the_names_it_gives_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = type(sys)("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    script = tmp_path / "script.py"
+    script.write_text(MODULE_LEVEL)
+    code = compile(MODULE_LEVEL, str(script), "exec")
+    run = watched(tmp_path / "run", lambda: exec(code, vars(main)))
+    assert set(run.ledger(0).names) == {"w1", "w2"}
+    (site,) = sites(run, "Tanh")
+    assert (site.user_file, site.user_line, site.function) == (str(script), 7, "<module>")
+    assert run.pulse["backwards"].to_pylist() == [1, 1, 1]
+    assert run.info.sources[str(script)] == MODULE_LEVEL
+
+
+def failing_step(weight: Tensor) -> str:
+    """Run a step whose backward makes a NaN; return what anomaly mode says of it."""
+    said = io.StringIO()
+    with warnings.catch_warnings(record=True) as caught, redirect_stderr(said):
+        warnings.simplefilter("always")
+        root = torch.sqrt(weight * 0)  # at: nan
+        with pytest.raises(RuntimeError, match="returned nan values") as raised:
+            (root * 0).sum().backward()
+    return str(raised.value) + said.getvalue() + "".join(str(w.message) for w in caught)
+
+
+@pytest.fixture
+def _anomaly_mode_off() -> Iterator[None]:
+    yield
+    torch.autograd.set_detect_anomaly(False)
+
+
+@pytest.mark.usefixtures("_anomaly_mode_off")
+@pytest.mark.parametrize("when", ["before", "within"])
+def test_the_user_s_own_anomaly_mode_says_what_it_says_unobserved(
+    when: str, tmp_path: Path
+) -> None:
+    weight = nn.Parameter(torch.ones(3))
+
+    def train() -> str:
+        if when == "within":
+            torch.autograd.set_detect_anomaly(True)
+        return failing_step(weight)
+
+    plain = ""
+    if when == "before":
+        torch.autograd.set_detect_anomaly(True)
+        plain = failing_step(weight)
+    said: list[str] = []
+    run = watched(tmp_path / "run", lambda: said.append(train()))
+    assert torch.is_anomaly_enabled()
+    assert torch.is_anomaly_check_nan_enabled()
+    (site,) = sites(run, "Sqrt")
+    assert (site.line, site.function) == (line_of("nan"), "failing_step")
+    assert "in failing_step" in said[0]
+    assert "headwater/watch/" not in said[0]
+    if plain:
+        inner = [text.partition("in failing_step")[2] for text in (plain, said[0])]
+        assert inner[0] == inner[1]
+        assert "sqrt" in inner[0]
+
+
+@pytest.mark.usefixtures("_anomaly_mode_off")
+@pytest.mark.parametrize("mode", [True, False])
+def test_a_script_that_sets_anomaly_mode_at_its_top_has_it_and_its_lines(
+    mode: bool, tmp_path: Path
+) -> None:
+    weight = nn.Parameter(torch.ones(3))
+    seen: list[bool] = []
+
+    def train() -> None:
+        torch.autograd.set_detect_anomaly(mode)
+        seen.append(torch.is_anomaly_enabled())
+        weight.exp().sum().backward()  # at: top
+
+    run = watched(tmp_path / "run", train)
+    assert seen == [mode]
+    assert torch.is_anomaly_enabled() is mode
+    (site,) = sites(run, "Exp")
+    assert site.line == line_of("top")
+
+
+def test_a_backward_that_fails_prints_nothing_of_ours(tmp_path: Path) -> None:
+    weight = nn.Parameter(torch.ones(3))
+
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+            raise ValueError("the user's own fault")
+
+    def train() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(ValueError, match="the user's own fault"):
+                Broken.apply(weight.exp()).sum().backward()
+
+    run = watched(tmp_path / "run", train)
+    assert run.info.observation["status"] == "complete"
+    assert not torch.is_anomaly_enabled()
+
+
+class Compiled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+        self.outside = nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outside(self.inside(x))
+
+
+@pytest.mark.parametrize("eager_samples", [False, True])
+def test_a_compiled_region_is_closed_unless_samples_run_eagerly(
+    eager_samples: bool, tmp_path: Path
+) -> None:
+    torch.compiler.reset()
+    model = Compiled()
+    model.inside.compile(backend="aot_eager")
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    with headwater.watch(
+        model, optimiser, every=2, eager_samples=eager_samples, out=tmp_path / "run"
+    ) as run:
+        for _ in range(4):
+            optimiser.zero_grad()
+            model(torch.randn(3, 4)).sum().backward()
+            optimiser.step()
+    record = run.record
+    kinds = {site.kind for site in record.sites}
+    assert ("compiled" in kinds) is not eager_samples
+    assert bool(sites(record, "Tanh")) is eager_samples
+    assert (record.info.unseen["compiled_nodes"] == 0) is eager_samples
+    share = record.info.unseen["compiled_parameter_share"]
+    assert share == pytest.approx(0.0 if eager_samples else 20 / 25)
+    for step in (0, 2):
+        assert set(run.ledger(step).names) == {n for n, _ in model.named_parameters()}
+    assert record.parameter_rows.num_rows == 2 * 4
+    assert record.info.unknown_operations == {}
+    torch.compiler.reset()
