@@ -113,8 +113,8 @@ def _ledger(run: Run, parameter: str, step: int | None) -> Ledger:
     known = [index for index, info in enumerate(run.parameters) if info.name == parameter]
     if not known:
         names = [info.name for info in run.parameters]
-        near = difflib.get_close_matches(parameter, names, n=3)
-        hint = f"nearest: {', '.join(map(repr, near))}" if near else f"it has {len(names)} others"
+        near = difflib.get_close_matches(parameter, names, n=3) or names[:3]
+        hint = f"nearest: {', '.join(map(repr, near))}" if near else "it names none"
         raise NotRecordedError(f"parameter {parameter!r}", hint)
     rows = run.site_rows
     rows = rows.filter(pc.is_in(rows["parameter"], value_set=pa.array(known, pa.int32())))

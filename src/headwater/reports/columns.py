@@ -15,7 +15,9 @@ from headwater.reports.view import Flow, Measure
 
 _TOTAL, _KIND, _LEVEL, _SHARE = 6, 7, 6, 4
 _BAR_NARROW, _BAR, _BAR_WIDE = 10, 16, 24
+_CALLS, _CALLS_MOST = 10, 14
 _SOURCE = 36  # cells the source should have before the bar gets more than it needs
+_SOURCE_LEAST = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +105,19 @@ def columns(flow: Flow, width: int) -> Columns:
     lines = [line for source in flow.sources for line in source.lines]
     measures = [line.measure for line in lines if line.measure]
     measures += [row.measure for line in lines for row in line.rows]
-    number = max(4, *(len(str(line.number)) for line in lines), 0)
+    number = max([4, *(len(str(line.number)) for line in lines)])
     calls = max((len(per_call(m.calls, m.gain)) for m in measures), default=0)
-    dead = _SHARE * any((m.dead or 0) >= 0.005 for m in measures)
-    saturated = _SHARE * any((m.saturated or 0) >= 0.005 for m in measures)
-    calls = max(calls, 10) if calls else 0
-    taken = 2 + number + sum(w + 1 for w in (_TOTAL, calls, _KIND, dead, saturated) if w)
-    room = width - taken - 1
+    wanted = {
+        "saturated": _SHARE * any((m.saturated or 0) >= 0.005 for m in measures),
+        "dead": _SHARE * any((m.dead or 0) >= 0.005 for m in measures),
+        "kind": _KIND,
+        "calls": min(max(calls, _CALLS), _CALLS_MOST) if calls else 0,
+    }
+    room = width - number - _TOTAL - 4
+    for name in wanted:  # the least needed first
+        if room - sum(size + 1 for size in wanted.values() if size) < _BAR_NARROW + _SOURCE_LEAST:
+            wanted[name] = 0
+    room -= sum(size + 1 for size in wanted.values() if size)
     level = _LEVEL if room >= _SOURCE + _BAR_WIDE + _LEVEL + 1 else 0
     room -= level + 1 if level else 0
     length = min(max(room - _SOURCE, _BAR_NARROW), _BAR_WIDE if room > 76 else _BAR)
@@ -118,11 +126,8 @@ def columns(flow: Flow, width: int) -> Columns:
         scale=Scale(low=flow.low, high=flow.high, width=length),
         level=level,
         total=_TOTAL,
-        calls=calls,
-        kind=_KIND,
-        dead=dead,
-        saturated=saturated,
-        source=max(room - length, 8),
+        source=room - length,
+        **wanted,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from pathlib import PurePath
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -109,7 +110,7 @@ def verdict_lines(
     for finding in sorted(wrong, key=lambda finding: -SEVERITIES.index(finding.severity)):
         yield from finding_lines(finding, width, folders)
         yield Text()
-    healthy = [f"{v.code} {v.symptom}" for v in verdicts if v.answer == "healthy"]
+    healthy = [clean(f"{v.code} {v.symptom}") for v in verdicts if v.answer == "healthy"]
     if healthy and not wrong:
         yield Text("healthy: nothing found", style="bold green")
     elif not wrong:
@@ -227,7 +228,7 @@ def _row(row: Row, table: Columns, *, last: bool) -> Text:
     left = table.source - text.cell_len - 1
     if operation and left >= 4:
         text.append((" " if module else "") + fit(operation, left))
-    where = f"  {row.file.rpartition('/')[2]}:{row.line}" if row.file else ""
+    where = f"  {clean(PurePath(row.file).name)}:{row.line}" if row.file else ""
     if cell_len(where) <= table.source - text.cell_len:
         text.append(where, "dim")
     return table.line("", row.measure, text)

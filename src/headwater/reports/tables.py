@@ -23,7 +23,7 @@ def parameter_lines(rows: Sequence[ParameterRow], width: int) -> Iterator[Text]:
     """Return the parameters: gradient norm, update over weight, share of updates lost."""
     yield Text("parameters", style="bold")
     if any(row.count > 1 for row in rows):
-        yield Text("of alike ones (×n) the one that moves least is shown", style="dim")
+        yield from paragraph("of alike ones (×n) the one that moves least", width, style="dim")
     yield Text(f"{'gradient':>8} {'update':>8} {_UPDATES.axis()} {'lost':>4}  name", style="dim")
     for row in rows:
         yield _parameter_row(row, width)
