@@ -128,6 +128,13 @@ def test_a_loss_that_fell_and_came_back_cannot_be_judged(tmp_path: Path) -> None
     assert judged(_run(tmp_path, losses), "HW202").answer == "cannot say"
 
 
+def test_a_network_that_lost_what_it_had_learnt_is_told_so(tmp_path: Path) -> None:
+    losses = [*falling(500, start=0.7, end=0.1), *flat(300)]
+    found = finding(chain(tmp_path, [Layer()] * 3, losses=losses), "HW202")
+    assert "which is chance level (0.693), and had been at 0.1" in found.message
+    assert found.causes[0].cause == "learning-rate-too-high"
+
+
 def test_a_softmax_before_a_loss_that_takes_one_is_named(tmp_path: Path) -> None:
     sites = [
         made_up.site("NllLoss", "loss", line=9),

@@ -12,7 +12,7 @@ from headwater.records import Cause, Finding, Severity, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.facts import Facts
 from headwater.rules.passes import MANY_CALLS, Bools, Floats, Flow, Pass
-from headwater.rules.signal import Part, account, causes, mostly, parameter_growths
+from headwater.rules.signal import Part, account, causes, mostly, parameter_growths, users
 from headwater.rules.wording import place, unique, where
 
 
@@ -101,32 +101,17 @@ class HW102:
 def _along_the_path(facts: Facts, flow: Flow) -> Finding | None:
     growth = np.array([parameter_growths(facts, one) for one in flow.passes])
     grown = mostly(growth >= LIMITS.grown_decades)
-    tamed = _tamed(facts, flow)
-    broke = facts.broken_step is not None
-    suffers = broke or facts.trend.stalled or facts.trend.state == "rose" or _leaps(facts, flow)
+    broke, leaps, tamed = facts.broken_step is not None, _leaps(facts, flow), _tamed(facts, flow)
+    suffers = broke or leaps or facts.trend.stalled or facts.trend.state == "rose"
     if not grown.any() or not (tamed or suffers):
         return None
     at = 0 if broke else -1  # where all broke, the first sample is the one that was still sound
     one = flow.passes[at]
     worst = int(np.nanargmax(np.where(grown, growth[at], -np.inf)))
-    owners = one.nearest(one.layers & (one.kind == "weights"))
-    leaves = [leaf for leaf in one.leaves if grown[one.parameter[leaf]]]
-    owner = int(owners[next(leaf for leaf in leaves if one.parameter[leaf] == worst)])
-    places = [
-        where(facts.sites[one.site[owners[leaf]]], facts.parameters[one.parameter[leaf]].name)
-        for leaf in leaves
-    ]
+    owner = one.owners[worst]
     why = causes(account(one, owner, sign=1), 1, partial(_cause, one))
     decades = float(growth[at, worst])
-    severity: Severity = (
-        "info" if tamed else ("error" if broke or _leaps(facts, flow) else "warning")
-    )
-    to = place(where(facts.sites[one.site[owner]]))
-    after = (
-        "Clipping holds the steps down and the loss falls; smaller weights would do without it."
-        if tamed
-        else "Draw smaller weights (He or Xavier initialisation), or clip the gradient's norm."
-    )
+    severity: Severity = "info" if tamed else "error" if broke or leaps else "warning"
     return Finding(
         code="HW102",
         symptom=HW102.symptom,
@@ -134,8 +119,9 @@ def _along_the_path(facts: Facts, flow: Flow) -> Finding | None:
         confidence=0.9 if severity == "error" else 0.6,
         first_step=flow.passes[int(np.argmax(growth[:, worst] >= LIMITS.grown_decades))].step,
         step=flow.newest.step,
-        where=unique(places),
-        message=f"The gradient grows by {decades:.1f} decades on its way to {to}. {after}",
+        where=users(facts, one, np.flatnonzero(grown).tolist()),
+        message=f"The gradient grows by {decades:.1f} decades on its way to "
+        f"{place(where(facts.sites[one.site[owner]]))}. {_TAMED if tamed else _UNTAMED}",
         causes=why,
         evidence={
             "grown_decades": decades,
@@ -145,6 +131,10 @@ def _along_the_path(facts: Facts, flow: Flow) -> Finding | None:
         },
         remedies=_REMEDIES[why[0].cause if why else "learning-rate-too-high"],
     )
+
+
+_TAMED = "Clipping holds the steps down and the loss falls; smaller weights would do without it."
+_UNTAMED = "Draw smaller weights (He or Xavier initialisation), or clip the gradient's norm."
 
 
 def _fell(facts: Facts) -> bool:
@@ -197,11 +187,6 @@ def _in_time(facts: Facts) -> Finding | None:
     norm, step = float(pulse.total_norm[at]), int(pulse.step[at])
     why = _causes_in_time(facts)
     size = f"{norm:.1e}" if np.isfinite(norm) else "not finite"
-    what = {
-        "unscaled-targets": "The outputs' errors are large from the start: standardise the "
-        "targets, or clip the gradient's norm.",
-        "learning-rate-too-high": "Lower the learning rate, or clip the gradient's norm.",
-    }[why[0].cause]
     return Finding(
         code="HW102",
         symptom=HW102.symptom,
@@ -211,16 +196,23 @@ def _in_time(facts: Facts) -> Finding | None:
         step=facts.last_step,
         where=_loss_places(facts),
         message=f"The gradient's norm jumps from {before:.2g} to {size} at step {step}, and the "
-        f"loss with it. {what}",
+        f"loss with it. {_ADVICE[why[0].cause]}",
         causes=why,
         evidence={
-            "norm": norm,
+            **({"norm": norm} if np.isfinite(norm) else {}),
             "running_median": before,
             "jump_limit": LIMITS.jump,
             "loss_jump_limit": LIMITS.loss_jump,
         },
         remedies=_REMEDIES[why[0].cause],
     )
+
+
+_ADVICE = {
+    "unscaled-targets": "The outputs' errors are large from the start: standardise the targets, or "
+    "clip the gradient's norm.",
+    "learning-rate-too-high": "Lower the learning rate, or clip the gradient's norm.",
+}
 
 
 def _first_jump(facts: Facts) -> int | None:

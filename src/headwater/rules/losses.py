@@ -157,6 +157,8 @@ class HW202:
         level = f"stands at {trend.last:.3g}, having started at {trend.start:.3g}"
         if trend.at_chance:
             level = f"stands at {trend.last:.3g}, which is chance level ({trend.chance:.3g})"
+        if trend.collapsed:
+            level += f", and had been at {trend.lowest:.3g}"
         why = (
             f"Treat the {causes[0].cause.replace('-', ' ')} first ({causes[0].evidence})."
             if causes
@@ -197,7 +199,7 @@ def _first_over(losses: np.typing.NDArray[np.float64], steps: np.typing.NDArray[
 def _causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
     """Name the other symptoms, each with an equal share, as the loss cannot tell between them."""
     first = _dead_layers(facts) or [*_saturated(facts), *_starved(facts), *_dying(facts)]
-    found = first or _softmax_twice(facts) or _slow(facts)
+    found = first or _collapsed(facts) or _softmax_twice(facts) or _slow(facts)
     return tuple(
         Cause(cause=cause, share=round(1 / len(found), 3), evidence=evidence)
         for cause, evidence in found
@@ -224,6 +226,12 @@ def _dying(facts: Facts) -> list[tuple[str, str]]:
 
 def _dead_at(facts: Facts, layer: Layer) -> tuple[str, str]:
     return "dead-units", f"dead units at {place(layer_place(facts, layer))}"
+
+
+def _collapsed(facts: Facts) -> list[tuple[str, str]]:
+    if not facts.trend.collapsed:
+        return []
+    return [("learning-rate-too-high", "steps too large threw away what had been learnt")]
 
 
 def _softmax_twice(facts: Facts) -> list[tuple[str, str]]:
@@ -270,6 +278,7 @@ def _remedies(causes: tuple[Cause, ...]) -> tuple[str, ...]:
         "dead-units": ("he-init", "batch-normalisation", "leaky-relu"),
         "vanishing-gradient": ("he-init", "batch-normalisation", "adam"),
         "recurrent-contraction": ("orthogonal-init", "forget-bias", "gated-cell"),
+        "learning-rate-too-high": ("lower-learning-rate", "gradient-clipping"),
         "double-softmax": ("remove-softmax",),
         "learning-rate-too-low": ("higher-learning-rate", "adam"),
     }

@@ -126,6 +126,12 @@ class Pass:
         return np.flatnonzero(self.parameter >= 0)
 
     @cached_property
+    def owners(self) -> Mapping[int, int]:
+        """For each parameter the row of the operation with weights that uses it, -1 if none."""
+        rows = self.nearest(self.layers & (self.kind == "weights"))[self.leaves]
+        return dict(zip(self.parameter[self.leaves].tolist(), rows.tolist(), strict=True))
+
+    @cached_property
     def calls(self) -> Ints:
         """How often each row's site was called in this pass."""
         calls: Ints = np.bincount(self.site)[self.site]

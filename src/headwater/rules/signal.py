@@ -14,9 +14,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from headwater.records import Cause
+from headwater.records import Cause, Where
 from headwater.rules.facts import Facts
 from headwater.rules.passes import MANY_CALLS, Bools, Floats, Flow, Pass
+from headwater.rules.wording import unique, where
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,16 @@ def parameter_losses(facts: Facts, one: Pass) -> Floats:
 def parameter_growths(facts: Facts, one: Pass) -> Floats:
     """Return the decades by which the signal grew before it reached each matrix."""
     return _by_parameter(facts, one, growths_of_signal(one))
+
+
+def users(facts: Facts, one: Pass, parameters: Sequence[int]) -> tuple[Where, ...]:
+    """Return the places that use these parameters."""
+    found = [
+        where(facts.sites[one.site[one.owners[index]]], facts.parameters[index].name)
+        for index in parameters
+        if one.owners.get(index, -1) >= 0
+    ]
+    return unique(found)
 
 
 def mostly(held: Bools) -> Bools:
@@ -233,11 +244,11 @@ def _change(one: Pass, keep: np.ufunc, empty: float) -> Floats:
 
 
 def _by_parameter(facts: Facts, one: Pass, changes: Floats) -> Floats:
-    owner = one.nearest(one.layers & (one.kind == "weights"))[one.leaves]
     changes = np.where(_behind_zeros(facts, one), np.nan, changes)
     found = np.full(len(facts.parameters), np.nan)
-    with_owner = owner >= 0
-    found[one.parameter[one.leaves[with_owner]]] = changes[owner[with_owner]]
+    for parameter, owner in one.owners.items():
+        if owner >= 0:
+            found[parameter] = changes[owner]
     return np.where(facts.matrices, found, np.nan)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -70,6 +70,11 @@ class Trend:
         return (self.start - self.last) / abs(self.start) if self.start else 0.0
 
     @property
+    def collapsed(self) -> bool:
+        """Whether the network had learnt and then lost all of it."""
+        return self.at_chance and self.lowest < LIMITS.learnt * self.chance
+
+    @property
     def stalled(self) -> bool:
         """Whether the loss stands still where there was something to learn."""
         return self.state == "flat" and not self.last < LIMITS.learnt * self.chance
@@ -100,24 +105,27 @@ def loss_trend(losses: Floats, *, chance: float = np.nan) -> Trend:
             state="unknown", steps=steps,
             reason="the loss takes both signs, so its level says nothing about learning",
         )  # fmt: skip
+    return _measured(finite, chance)
+
+
+def _measured(finite: Floats, chance: float) -> Trend:
     tenths = np.array_split(finite, 10)
     middles = np.array([np.median(tenth) for tenth in tenths])
-    spread = _spread(finite, tenths)
-    noise = spread * 1.2533 * np.sqrt(2 / len(tenths[0]))  # 1.2533: a median's error over a mean's
-    start = float(np.median(finite[:5]))
+    # A median's standard error is 1.2533 times a mean's.
+    error = 1.2533 * _spread(finite, tenths)
+    each = len(tenths[0])
     trend = Trend(
         state="flat",
-        steps=steps,
-        start=start,
+        steps=len(finite),
+        start=float(np.median(finite[:5])),
         first=float(middles[0]),
         last=float(middles[-1]),
         lowest=float(middles.min()),
-        noise=float(noise),
+        noise=float(error * np.sqrt(2 / each)),
         chance=chance,
-        at_chance=_at_chance(middles, steps, chance),
+        at_chance=_at_chance(middles, len(finite), chance),
     )
-    state = _state(trend, noise_of_start=spread * 1.2533 * np.sqrt(1 / 5 + 1 / len(tenths[0])))
-    return Trend(**{**trend.__dict__, "state": state})
+    return replace(trend, state=_state(trend, error * np.sqrt(1 / 5 + 1 / each)))
 
 
 def runaway(losses: Floats) -> int | None:
@@ -152,7 +160,7 @@ def _spread(finite: Floats, tenths: list[Floats]) -> float:
 
 
 def _at_chance(middles: Floats, steps: int, chance: float) -> bool:
-    """Say whether the loss came to chance level at once and then stayed there."""
+    """Say whether the loss came to chance level at once and stayed there, or came back to it."""
     wanted = LIMITS.late_fall * min(1.0, steps / LIMITS.full_late_fall_steps)
     late_fall = (middles[1] - middles[-1]) / abs(middles[1]) if middles[1] else 0.0
     near = LIMITS.near_chance * chance <= middles[-1] <= LIMITS.far_above_chance * chance

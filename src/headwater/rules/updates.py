@@ -146,41 +146,40 @@ def _not_held(facts: Facts) -> Finding | None:
 
 def _lost_updates(facts: Facts) -> Finding | None:
     movement = facts.movement
-    steered = movement.learning_rate > 0
-    lost = np.where(steered, movement.lost_share, np.nan)
-    known = ~np.isnan(lost)
-    over = known & (lost > LIMITS.lost_share)
+    lost = np.where(movement.learning_rate > 0, movement.lost_share, np.nan)
     if not len(lost):
         return None
-    samples = known.sum(axis=0)
+    over = lost > LIMITS.lost_share
+    samples = (~np.isnan(lost)).sum(axis=0)
     share = over.sum(axis=0) / np.maximum(samples, 1)
     sure = (samples >= LIMITS.least_samples) & (share >= SURE_SHARE) & over[-1]
     chosen = np.flatnonzero(sure & _may_lose(facts)).tolist()
     if not chosen:
         return None
     infos = [facts.parameters[index] for index in chosen]
-    half = [info for info in infos if info.dtype in _HALF]
+    advice, remedies = _against_rounding(infos)
     typical = float(np.median(lost[-1, chosen]))
+    dtype = infos[0].dtype
     return _finding(
         facts,
         infos,
         cause="update-below-precision",
         severity="warning",
-        confidence=0.9 if half else 0.7,
-        evidence=f"{percent(typical)} of the updates change nothing in {infos[0].dtype}",
-        message=f"{{names}} hardly change: {percent(typical)} of their updates are lost to "
-        f"{infos[0].dtype} rounding. "
-        + (
-            "Keep float32 copies of the weights, or raise the learning rate."
-            if half
-            else "Raise the learning rate."
-        ),
-        remedies=("float32-weights", "stochastic-rounding")
-        if half
-        else ("higher-learning-rate", "adam"),
+        confidence=0.9 if infos[0].dtype in _HALF else 0.7,
+        evidence=f"{percent(typical)} of the updates change nothing in {dtype}",
+        message=f"{{names}} hardly change: {percent(typical)} of their updates are lost to {dtype} "
+        f"rounding. {advice}",
+        remedies=remedies,
         first_step=int(movement.step[np.argmax(over[:, chosen[0]])]),
         numbers={"lost_share": typical, "lost_share_limit": LIMITS.lost_share},
     )
+
+
+def _against_rounding(infos: Sequence[ParameterInfo]) -> tuple[str, tuple[str, ...]]:
+    if infos[0].dtype in _HALF:
+        advice = "Keep float32 copies of the weights, or raise the learning rate."
+        return advice, ("float32-weights", "stochastic-rounding")
+    return "Raise the learning rate.", ("higher-learning-rate", "adam")
 
 
 def _may_lose(facts: Facts) -> Bools:
@@ -225,7 +224,6 @@ def _finding(
         causes=(Cause(cause=cause, share=1.0, evidence=evidence),),
         evidence={
             "parameters": len(infos),
-            "of_parameters": len(facts.parameters),
             "steps": facts.steps,
             "least_steps": LIMITS.least_steps,
             **(numbers or {}),

@@ -12,7 +12,7 @@ import numpy as np
 from headwater.records import Cause, Finding, Verdict
 from headwater.rules.answers import cannot_say, healthy, too_few_samples, wrong
 from headwater.rules.facts import Facts
-from headwater.rules.passes import MANY_CALLS, Flow, Pass
+from headwater.rules.passes import MANY_CALLS, Floats, Flow, Pass
 from headwater.rules.signal import LIMITS as SIGNAL
 from headwater.rules.signal import (
     Part,
@@ -23,9 +23,10 @@ from headwater.rules.signal import (
     forgets,
     lost_in_loop,
     starvation,
+    users,
 )
 from headwater.rules.units import dead_layers, rectified_layers
-from headwater.rules.wording import count, line, names, place, unique, where
+from headwater.rules.wording import count, line, names, place, where
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +134,10 @@ def _finding(facts: Facts, found: Starved) -> Finding:
     telling = np.flatnonzero(found.starved[:, worst] & np.isfinite(found.lost[:, worst]))
     at = int(telling[-1]) if len(telling) else len(found.lost) - 1
     one, lost = found.flow.passes[at], found.lost[at, faulty]
-    parts = account(one, _owner(one, worst), sign=-1)
+    parts = account(one, one.owners[worst], sign=-1)
     why = causes(parts, -1, partial(_cause, one))
     pace = found.pace[-1, faulty]
     typical = float(np.nanmedian(pace)) if np.isfinite(pace).any() else 0.0
-    finite = lost[np.isfinite(lost)]
     way = _way(facts, one, worst, float(found.lost[at, worst])) + _culprit(facts, one, parts)
     return Finding(
         code="HW101",
@@ -146,19 +146,11 @@ def _finding(facts: Facts, found: Starved) -> Finding:
         confidence=_confidence(facts, why),
         first_step=found.flow.passes[int(np.argmax((found.starved & found.still)[:, worst]))].step,
         step=found.flow.newest.step,
-        where=unique(
-            [
-                where(
-                    facts.sites[found.flow.newest.site[_owner(found.flow.newest, index)]],
-                    facts.parameters[index].name,
-                )
-                for index in faulty
-            ]
-        ),
+        where=users(facts, found.flow.newest, faulty),
         message=f"{way}. {_movement(facts, faulty, typical)}: {_advice(why)}.",
         causes=why,
         evidence={
-            **({"lost_decades": float(finite.max())} if len(finite) else {}),
+            **_finite(lost),
             "lost_decades_limit": SIGNAL.lost_decades,
             "exactly_zero": int(np.isposinf(found.lost[-1, faulty]).sum()),
             "starved_parameters": len(faulty),
@@ -169,10 +161,9 @@ def _finding(facts: Facts, found: Starved) -> Finding:
     )
 
 
-def _owner(one: Pass, parameter: int) -> int:
-    """Return the row of the operation that uses a parameter."""
-    leaf = int(one.leaves[one.parameter[one.leaves] == parameter][0])
-    return int(one.nearest(one.layers & (one.kind == "weights"))[leaf])
+def _finite(lost: Floats) -> dict[str, float]:
+    known = lost[np.isfinite(lost)]
+    return {"lost_decades": float(known.max())} if len(known) else {}
 
 
 def _confidence(facts: Facts, why: Sequence[Cause]) -> float:
@@ -182,7 +173,7 @@ def _confidence(facts: Facts, why: Sequence[Cause]) -> float:
 
 
 def _way(facts: Facts, one: Pass, parameter: int, lost: float) -> str:
-    at = place(where(facts.sites[one.site[_owner(one, parameter)]]))
+    at = place(where(facts.sites[one.site[one.owners[parameter]]]))
     if np.isinf(lost):
         return f"The gradient is exactly zero at {at}"
     return f"The gradient loses {lost:.1f} decades on its way to {at}"
@@ -249,6 +240,7 @@ def _through_time(facts: Facts, flow: Flow) -> list[Finding]:
     decades = float(lost[-1])
     calls = int(one.calls[row])
     how = "to exactly zero" if np.isinf(decades) else f"by {decades:.1f} decades"
+    evidence = f"{calls} calls of one line, level falls {how}"
     return [
         Finding(
             code="HW101",
@@ -261,15 +253,9 @@ def _through_time(facts: Facts, flow: Flow) -> list[Finding]:
             message=f"The gradient shrinks {how} over {calls} steps of the loop at {place(at)}, "
             "and the loss stands still. What came early cannot be learnt: use orthogonal "
             "recurrent weights, or a gated cell that starts with its gates open.",
-            causes=(
-                Cause(
-                    cause="recurrent-contraction",
-                    share=1.0,
-                    evidence=f"{calls} calls of one line, level falls {how}",
-                ),
-            ),
+            causes=(Cause(cause="recurrent-contraction", share=1.0, evidence=evidence),),
             evidence={
-                **({"lost_decades": decades} if np.isfinite(decades) else {}),
+                **_finite(lost[-1:]),
                 "lost_decades_limit": SIGNAL.lost_decades,
                 "calls": calls,
                 "steps": facts.trend.steps,
