@@ -9,7 +9,9 @@ Example:
     ['Run', 'watch']
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +22,19 @@ __all__ = ["Run", "watch"]
 __version__ = "0.1.0"
 
 _HOMES = {"Run": "headwater.runs.reader", "watch": "headwater.session"}
+
+
+class _Package(ModuleType):
+    """This package, whose public ``watch`` is not hidden by its own part of that name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # An import of headwater.watch.x binds the part here; `headwater run` makes one before
+        # the script's own `import headwater`.
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> object:

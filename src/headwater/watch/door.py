@@ -1,16 +1,17 @@
 """The one hook point: what every PyTorch training program passes through.
 
-``torch.autograd.backward`` is called through its module's attribute by ``Tensor.backward``, so
-replacing the attribute catches plain loops and every framework built on them;
-``torch.autograd.grad`` is the second door. Torch's global optimiser hooks tell the step, and the
-gradient scaler's own methods tell the loss scale and the steps it skips. Everything is put back
-when the last listener leaves; while nobody listens nothing of ours is in the way.
+``Tensor.backward``, ``torch.autograd.backward`` and ``torch.autograd.grad`` all end in one function
+of torch's, ``_engine_run_backward``, which gets their arguments checked and put in order. It is
+this one that is replaced: the public functions stay the objects they are, so that the compiler,
+TorchScript and whoever wraps them see what they know. Torch's global optimiser hooks tell the
+step, and the gradient scaler's own methods tell the loss scale and the steps it skips. Everything
+is put back when the last listener leaves; while nobody listens nothing of ours is in the way.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,16 +23,23 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from headwater.watch.aside import aside, never_compile
+from headwater.watch.reach import out_of_reach
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of ``backward`` or ``grad``: roots, their gradients if given, inputs if asked for."""
+    """One backward pass: roots, their gradients if given, inputs if asked for.
+
+    ``nested`` passes start inside another one; ``is_grad`` tells those of ``torch.autograd.grad``.
+    """
 
     roots: Sequence[Tensor]
     gradients: Sequence[Tensor | None]
     inputs: Sequence[Tensor] | None
     creates_graph: bool
     is_grad: bool
+    nested: bool
 
 
 class Listener(Protocol):
@@ -40,8 +48,13 @@ class Listener(Protocol):
     def backward_begins(self, call: Call) -> object:
         """Hear that a backward pass starts; what is returned comes back as its token."""
 
-    def backward_ends(self, call: Call, token: object, results: Sequence[Tensor | None]) -> None:
-        """Hear that it is over, however it ended; ``results`` are those of ``grad``."""
+    def backward_ends(
+        self, call: Call, token: object, results: Sequence[Tensor | None] | None
+    ) -> None:
+        """Hear that it is over; ``results`` are those of ``grad``, None if the pass raised."""
+
+    def backward_unseen(self, why: str) -> None:
+        """Hear of one that must be left alone, and why; "" is not worth a note."""
 
     def step_begins(self, optimiser: Optimizer) -> None:
         """Hear that an optimiser is about to step."""
@@ -57,6 +70,9 @@ class Listener(Protocol):
 
     def scaler_step_ends(self, scaler: Any, optimiser: Optimizer) -> None:
         """Hear that it has, or has skipped it."""
+
+
+_Heard = tuple[Listener, Call, object]
 
 
 class Door:
@@ -82,125 +98,123 @@ class Door:
                 self._undo.pop()()
 
     def _open(self) -> None:
-        self._replace(torch.autograd, "backward", self._backward)
-        self._replace(torch.autograd, "grad", self._grad)
-        scaler = torch.amp.GradScaler
-        self._replace(scaler, "scale", self._scale)
-        self._replace(scaler, "step", self._scaler_step)
+        for owner in (torch.autograd, torch.autograd.graph):  # the first has a name of its own
+            self._replace(owner, "_engine_run_backward", self._run_backward)
+        self._replace(torch.amp.GradScaler, "scale", self._scale)
+        self._replace(torch.amp.GradScaler, "step", self._scaler_step)
         before = register_optimizer_step_pre_hook(self._step_begins)
         after = register_optimizer_step_post_hook(self._step_ends)
         self._undo.extend([before.remove, after.remove])
 
-    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        original = vars(owner)[name]
-        replacement = functools.wraps(original)(make(original))
+    def _replace(self, owner: Any, name: str, make: Callable[[Any, _Hold], Any]) -> None:
+        original, hold = vars(owner)[name], _Hold()
+        replacement = functools.wraps(original)(make(original, hold))
+        never_compile(replacement)
         setattr(owner, name, replacement)
 
         def restore() -> None:
+            hold.on = False
             # Somebody who wrapped ours after us keeps it; ours then only passes calls through.
             if vars(owner).get(name) is replacement:
                 setattr(owner, name, original)
 
         self._undo.append(restore)
 
-    def _backward(self, original: Any) -> Any:
-        def backward(  # noqa: PLR0917  # torch's own signature
-            tensors: Any,
-            grad_tensors: Any = None,
-            retain_graph: bool | None = None,
-            create_graph: bool = False,
-            grad_variables: Any = None,
-            inputs: Any = None,
-        ) -> Any:
-            listeners = self._listeners
+    def _run_backward(self, original: Any, hold: _Hold) -> Any:
+        def run_backward(roots: Any, *args: Any, **kwargs: Any) -> Any:
+            listeners = self._listeners if hold.on else ()
             if not listeners:
-                return original(
-                    tensors, grad_tensors, retain_graph, create_graph, grad_variables, inputs
-                )
-            tensors, inputs = _settled(tensors), _settled(inputs)
-            grad_tensors = _settled(grad_tensors)
-            call = Call(
-                _tensors(tensors),
-                _gradients(grad_tensors if grad_tensors is not None else grad_variables),
-                _tensors(inputs) if inputs is not None else None,
-                create_graph,
-                False,
-            )
-            tokens = [listener.backward_begins(call) for listener in listeners]
+                return original(roots, *args, **kwargs)
+            heard: list[_Heard] = []
+            results: Sequence[Tensor | None] | None = None
             try:
-                original(tensors, grad_tensors, retain_graph, create_graph, grad_variables, inputs)
-            finally:
-                for listener, token in zip(listeners, tokens, strict=True):
-                    listener.backward_ends(call, token, ())
-
-        return backward
-
-    def _grad(self, original: Any) -> Any:
-        def grad(outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            listeners = self._listeners
-            if not listeners:
-                return original(outputs, inputs, *args, **kwargs)
-            outputs, inputs = _settled(outputs), _settled(inputs)
-            given = args[0] if args else kwargs.get("grad_outputs")
-            creates = args[2] if len(args) > 2 else kwargs.get("create_graph", False)
-            call = Call(_tensors(outputs), _gradients(given), _tensors(inputs), bool(creates), True)
-            tokens = [listener.backward_begins(call) for listener in listeners]
-            results: Sequence[Tensor | None] = ()
-            try:
-                found = original(outputs, inputs, *args, **kwargs)
-                results = found if isinstance(found, tuple) else ()
+                _begin(listeners, heard, roots, args, kwargs)
+                found = original(roots, *args, **kwargs)
+                results = found or ()
                 return found
             finally:
-                for listener, token in zip(listeners, tokens, strict=True):
-                    listener.backward_ends(call, token, results)
+                _end(heard, results)
 
-        return grad
+        return run_backward
 
-    def _scale(self, original: Any) -> Any:
+    def _scale(self, original: Any, hold: _Hold) -> Any:
         def scale(scaler: Any, outputs: Any) -> Any:
             result = original(scaler, outputs)
-            for listener in self._listeners:
-                listener.loss_scaled(scaler, result)
+            if hold.on:
+                self._tell(lambda listener: listener.loss_scaled(scaler, result))
             return result
 
         return scale
 
-    def _scaler_step(self, original: Any) -> Any:
+    def _scaler_step(self, original: Any, hold: _Hold) -> Any:
         def step(scaler: Any, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
-            listeners = self._listeners
-            for listener in listeners:
-                listener.scaler_step_begins(scaler, optimizer)
+            if not hold.on:
+                return original(scaler, optimizer, *args, **kwargs)
+            self._tell(lambda listener: listener.scaler_step_begins(scaler, optimizer))
             try:
                 return original(scaler, optimizer, *args, **kwargs)
             finally:
-                for listener in listeners:
-                    listener.scaler_step_ends(scaler, optimizer)
+                self._tell(lambda listener: listener.scaler_step_ends(scaler, optimizer))
 
         return step
 
     def _step_begins(self, optimiser: Optimizer, _args: Any, _kwargs: Any) -> None:
-        for listener in self._listeners:
-            listener.step_begins(optimiser)
+        if not torch.compiler.is_compiling():  # a step that is compiled is not heard
+            self._tell(lambda listener: listener.step_begins(optimiser))
 
     def _step_ends(self, optimiser: Optimizer, _args: Any, _kwargs: Any) -> None:
+        if not torch.compiler.is_compiling():
+            self._tell(lambda listener: listener.step_ends(optimiser))
+
+    @aside
+    def _tell(self, what: Callable[[Listener], None]) -> None:
         for listener in self._listeners:
-            listener.step_ends(optimiser)
+            what(listener)
 
 
-def _settled(value: Any) -> Any:
-    """Return an iterator's items: ``model.parameters()`` can be read only once, and torch must."""
-    return tuple(value) if isinstance(value, Iterator) else value
+@dataclass(slots=True)
+class _Hold:
+    """Whether a replaced function is still the door's; one that somebody wrapped outlives it."""
+
+    on: bool = True
 
 
-def _tensors(value: Any) -> Sequence[Tensor]:
-    items = (value,) if isinstance(value, Tensor) else value
-    if isinstance(items, (tuple, list)) and all(isinstance(item, Tensor) for item in items):
-        return items
-    return ()  # a gradient edge, or what torch will refuse in its own words
+@aside
+def _begin(
+    listeners: Sequence[Listener], heard: list[_Heard], roots: Any, args: Any, kwargs: Any
+) -> None:
+    gradients, _retain, creates_graph, inputs = args[:4]
+    why = out_of_reach(roots, gradients)
+    if why is not None:
+        for listener in listeners:
+            listener.backward_unseen(why)
+        return
+    call = Call(
+        _tensors(roots),
+        gradients,
+        _tensors(inputs) if inputs else None,
+        bool(creates_graph),
+        not kwargs.get("accumulate_grad", False),
+        torch._C._current_graph_task_id() != -1,
+    )
+    for listener in listeners:
+        heard.append((listener, call, listener.backward_begins(call)))
 
 
-def _gradients(value: Any) -> Sequence[Tensor | None]:
-    return value if isinstance(value, (tuple, list)) else (value,)
+@aside
+def _end(heard: list[_Heard], results: Sequence[Tensor | None] | None) -> None:
+    """Tell all who heard the beginning, also those after one whom an interrupt hits."""
+    if heard:
+        listener, call, token = heard.pop(0)
+        try:
+            listener.backward_ends(call, token, results)
+        finally:
+            _end(heard, results)
+
+
+def _tensors(items: Sequence[Any]) -> Sequence[Tensor]:
+    """Return the items, or nothing where one is a graph's edge instead of a tensor."""
+    return items if all(isinstance(item, Tensor) for item in items) else ()
 
 
 DOOR = Door()

@@ -57,6 +57,11 @@ class Identity:
         self._unseen = {"compiled_nodes": compiled, "nodes": nodes}
         self._compiled |= leaves
 
+    def note(self, text: str) -> None:
+        """Keep a remark on what was not seen, once; an empty one is none."""
+        if text and text not in self.notes:
+            self.notes.append(text)
+
     def stop(self, reason: str) -> None:
         """Note that the observation ended before the training did."""
         self._status, self._reason = "stopped", reason

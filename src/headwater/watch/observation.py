@@ -103,7 +103,6 @@ class Observation:
         self._optimisers: list[Callable[[], Optimizer | None]] = []
         self._losses = Losses()
         self._by_hand = ByHand()
-        self._depth = 0
         self._scaler_waits = False
         self._usual_backwards = 1
         self._started = self._step_began = time.perf_counter()
@@ -174,11 +173,10 @@ class Observation:
     @_guarded
     def backward_begins(self, call: Call) -> GraphSample | None:
         """Hear that a backward pass starts; attach to its graph if this step is sampled."""
-        self._depth += 1
-        if self._depth == 1 and self._stepped_by_hand():
+        if not call.nested and self._stepped_by_hand():
             self._end_step(None)
         self._tracing.pause(creates_graph=call.creates_graph)
-        if self._depth > 1:
+        if call.nested:
             graphs = self._step.graphs
             if graphs and graphs[-1].tap.current is not None:
                 self._sampler.nest(graphs[-1], call)
@@ -196,15 +194,17 @@ class Observation:
         return graph
 
     @_guarded
-    def backward_ends(self, call: Call, token: object, results: Sequence[Tensor | None]) -> None:
+    def backward_ends(
+        self, call: Call, token: object, results: Sequence[Tensor | None] | None
+    ) -> None:
         """Hear that a backward pass is over; take the raw gradients."""
-        self._depth -= 1
-        self._tracing.resume()
-        if self._depth > 0:
-            return
         if isinstance(token, GraphSample):
             token.tap.detach()
             self._cadence.charge(token.tap.seconds)
+        self._tracing.resume()
+        if call.nested:
+            return
+        if isinstance(token, GraphSample) and results is not None:
             if call.is_grad:
                 self._sampler.capture(token, call, results)
             token.numbers.clear()
@@ -217,6 +217,11 @@ class Observation:
                 self._cadence.pulsed(time.perf_counter() - began)
         if not self._optimisers:
             self._by_hand.remember(self._with_gradients())
+
+    @_guarded
+    def backward_unseen(self, why: str) -> None:
+        """Hear of a backward pass that is left alone."""
+        self._identity.note(why)
 
     @_guarded
     def step_begins(self, optimiser: Optimizer) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.watch.aside import aside
 from headwater.watch.graph import Plan, Walk
 from headwater.watch.statistics import Scalar, combine, norm
 
@@ -139,9 +140,11 @@ class Tap:
             self.measured.arriving[node] = norm(gradient)
             self.measured.elements[node] = gradient.numel()
 
+    @aside
     def _before(self, number: int, _grad_outputs: Sequence[Tensor | None]) -> None:
         self._inside.append(number)
 
+    @aside
     def _after(
         self,
         number: int,
