@@ -106,6 +106,19 @@ def _residual(blocks: int) -> tuple[list[Site], list[dict[str, Any]]]:
     return sites, nodes
 
 
+@pytest.mark.parametrize(("holder", "calls"), [("ModuleList", 3), ("Sequential", 1)])
+def test_a_loop_over_a_module_list_calls_its_line_again_and_again(
+    tmp_path: Path, holder: str, calls: int
+) -> None:
+    sites = [made_up.site("Addmm", "weights", 7, module=f"layers.{i}") for i in range(3)]
+    modules = [{"path": "layers", "type": holder}]
+    modules += [{"path": site.module, "type": "Linear"} for site in sites]
+    flow = _flow(tmp_path, sites, _chain(3, -0.5, sites=3), modules=modules)
+    assert _measure(flow, 7).calls == calls
+    assert _measure(flow, 7).total == pytest.approx(-1.5)
+    assert _measure(flow, 7).gain == pytest.approx(-1.5 / calls)
+
+
 def _modules(sites: Sequence[Site]) -> list[dict[str, str]]:
     paths = {".".join(site.module.split(".")[:n]) for site in sites for n in (1, 2, 3)}
     return [{"path": path, "type": "Module"} for path in sorted(paths)]

@@ -115,7 +115,7 @@ def _verdicts(words: str) -> tuple[Verdict, ...]:
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, derandomize=True)
 @given(
     words=names,
     flows=st.lists(flows, max_size=2),
@@ -203,10 +203,9 @@ def _text(report: Report, width: int = 80, **more: Any) -> str:
 
 def test_the_head_says_what_ran(tmp_path: Path) -> None:
     head = replace(HEAD, first_loss=0.7, last_loss=0.0125)
-    assert _text(Report(head=head)).splitlines()[:3] == [
-        "train.py",
-        "finished · 1,200 steps · loss 0.7 → 0.0125 · 9 samples · overhead 0.8% · cpu ·",
-        "2026-11-22 20:15",
+    assert _text(Report(head=head)).splitlines()[:2] == [
+        f"{'train.py':64}2026-11-22 20:15",
+        "finished · 1,200 steps · loss 0.7 → 0.0125 · 9 samples · overhead 0.8% · cpu",
     ]
 
 
@@ -272,6 +271,7 @@ def test_runs_with_nothing_to_annotate_say_why() -> None:
     [
         ((0.0, 0.0), "████████████"),
         ((0.0, -0.5), "███████████░"),  # a cell is half a decade
+        ((0.0, -0.4), "███████████░"),
         ((-0.4, -0.75), "██████████▌░"),  # under a cell, but over a halving
         ((-4.0, -4.1), "███▊        "),
         ((-5.0, 0.0), "██▓▓▓▓▓▓▓▓▓▓"),

@@ -77,7 +77,7 @@ def _sources(
     findings: Sequence[Finding],
     most_rows: int,
 ) -> tuple[Source, ...]:
-    network = Network.of(run.sites, [module["path"] for module in run.info.modules])
+    network = Network.of(run.sites, run.info.modules)
     return annotate(
         read(run, choice.step, choice.backward),
         network,

@@ -78,12 +78,14 @@ def _grown(level_in: float, level_out: float, scale: Scale, style: str) -> list[
 
 
 def _shrunk(level_in: float, level_out: float, scale: Scale, style: str) -> list[Piece]:
-    solid = ("0", GONE) if level_out == -math.inf else (_solid(level_out, scale), LEVEL)
-    taken = len(solid[0])
+    solid, solid_style = "0", GONE
+    if level_out > -math.inf:
+        solid, solid_style = _solid(level_out, scale), LEVEL
     # A halving is always seen, also where a cell is worth more than it.
-    least = 1 if level_in - level_out >= NOTABLE and taken < scale.width else 0
-    lost = max(round(scale.cells(level_in)) - taken, least)
-    return _filled([solid, ("░" * lost, style)], scale.width)
+    least = 1 if level_in - level_out >= NOTABLE else 0
+    solid = solid[: scale.width - least]
+    lost = max(round(scale.cells(level_in)) - len(solid), least)
+    return _filled([(solid, solid_style), ("░" * lost, style)], scale.width)
 
 
 def _solid(level: float, scale: Scale) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from headwater.records import Kind, Site
@@ -15,23 +15,36 @@ from headwater.reports.view import Measure
 NEGLIGIBLE = 0.005
 """Decades that print as 0.00: a change of about one per cent."""
 
+_LISTS = frozenset({"ModuleList", "ModuleDict"})
 _MINOR = frozenset({"shape", "junction", "precision"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """What the measures need to know of a run: its sites, and which modules hold others."""
+    """What the measures need to know of a run: its sites, and which modules hold others.
+
+    ``lists`` are the modules that only hold others: the user's loop calls what they hold.
+    """
 
     sites: Sequence[Site]
     containers: frozenset[str]
+    lists: frozenset[str]
 
     @classmethod
-    def of(cls, sites: Sequence[Site], modules: Iterable[str]) -> Network:
-        """Take a run's sites and the paths of its modules."""
+    def of(cls, sites: Sequence[Site], modules: Iterable[Mapping[str, str]]) -> Network:
+        """Take a run's sites and its modules, each with its ``path`` and ``type``."""
+        modules = tuple(modules)
+        paths = [module["path"] for module in modules if module["path"]]
         return cls(
             sites=sites,
-            containers=frozenset(path.rpartition(".")[0] for path in modules if path),
+            containers=frozenset(path.rpartition(".")[0] for path in paths),
+            lists=frozenset(m["path"] for m in modules if m["type"] in _LISTS),
         )
+
+    def own_name(self, module: str) -> str:
+        """Return what tells a module from its neighbours that the same call of a line runs."""
+        holder, _, name = module.rpartition(".")
+        return "" if module in self.containers or holder in self.lists else name
 
 
 def measure(flow: Pass, place: Place, network: Network) -> Measure:
@@ -57,15 +70,13 @@ def measure(flow: Pass, place: Place, network: Network) -> Measure:
 def _counts(flow: Pass, nodes: Iterable[int], network: Network) -> list[int]:
     """How often each operation of a place ran; views, casts and sums count only alone.
 
-    ``blocks.0.fc`` and ``blocks.1.fc`` on one line are two calls of it; ``net.0`` and ``net.1``,
-    the children of an ``nn.Sequential``, are one call of two operations.
+    ``blocks.0.fc`` and ``blocks.1.fc`` on one line are two calls of it, as are ``layers.0`` and
+    ``layers.1`` of an ``nn.ModuleList``; those of an ``nn.Sequential`` are one call of two.
     """
     counts: Counter[tuple[str, str, bool]] = Counter()
     for node in nodes:
         site = network.sites[flow.site[node]]
-        inside = site.module in network.containers
-        own = "" if inside else site.module.rpartition(".")[2]
-        counts[own, site.operation, site.kind in _MINOR] += 1
+        counts[network.own_name(site.module), site.operation, site.kind in _MINOR] += 1
     major = [count for (_, _, minor), count in counts.items() if not minor]
     return major or list(counts.values())
 

@@ -49,7 +49,11 @@ def report_lines(
 
 def head_lines(head: Head, width: int) -> Iterator[Text]:
     """Return what ran, how it went, and what is missing from the record."""
-    yield Text(fit(clean(head.command), width), style="bold")
+    when = _when(head.started)
+    title = Text(pad(clean(head.command), width - len(when) - 1), style="bold")
+    title.append(f" {when}", "not bold dim")
+    title.rstrip()
+    yield title
     samples = "1 sample" if head.samples == 1 else f"{head.samples} samples"
     steps = "1 step" if head.steps == 1 else f"{head.steps:,} steps"
     overhead = "" if head.overhead is None else f"overhead {head.overhead:.1%}"
@@ -61,7 +65,7 @@ def head_lines(head: Head, width: int) -> Iterator[Text]:
     if head.state == "failed":  # the words of an exception want lines of their own
         yield from paragraph(ending, width, style=style)
         ending = ""
-    facts = [ending, steps, loss, samples, overhead, device, _when(head.started)]
+    facts = [ending, steps, loss, samples, overhead, device]
     for line in listed([clean(fact) for fact in facts if fact], width, " · "):
         yield Text(line, style=style)
     for alert in head.alerts:
@@ -129,7 +133,7 @@ def finding_lines(finding: Finding, width: int, folders: Sequence[str] = ()) -> 
     """Return one finding: what, since when, where, why, and what to try."""
     style = STYLES[finding.severity]
     title = Text.assemble(
-        (f"{MARKS[finding.severity]} {finding.code} {finding.symptom}", style),
+        (clean(f"{MARKS[finding.severity]} {finding.code} {finding.symptom}"), style),
         (f"  {finding.severity}, since step {finding.first_step}, ", "dim"),
         (f"confidence {finding.confidence:.0%}", "dim"),
     )
