@@ -49,10 +49,10 @@ def annotate(
     Args:
         flow: The backward pass.
         network: The run's sites and modules.
-        texts: Source text by file; a file that is not there is shown without its text.
+        texts: Source by file; a file that is not there is shown without its text.
         folders: Paths below them are shown relative to them.
         findings: Their lines are marked.
-        most_rows: A line with more operations than this has them folded by module.
+        most_rows: A line with more operations has them folded by module.
     """
     spots = [spot(network.sites[index]) for index in flow.site]
     places = fold(flow, spots)
@@ -63,18 +63,18 @@ def annotate(
         line = _line(flow, place, network, number, rows[file, number])
         codes, severity = marks.get((file, number), ((), None))
         lines.setdefault(file, []).append(replace(line, codes=codes, severity=severity))
-    sizes = {
-        file: sum(line.measure.operations for line in of if line.measure)
-        for file, of in lines.items()
-    }
     return tuple(
         Source(
             file=file,
             shown_as=short_path(file, folders) if file else "(line not known)",
             lines=with_context(lines[file], texts.get(file)),
         )
-        for file in sorted(lines, key=lambda file: (not file, -sizes[file], file))
+        for file in sorted(lines, key=lambda file: (not file, -_operations(lines[file]), file))
     )
+
+
+def _operations(lines: Iterable[Line]) -> int:
+    return sum(line.measure.operations for line in lines if line.measure)
 
 
 def _line(flow: Pass, place: Place, network: Network, number: int, rows: tuple[Row, ...]) -> Line:

@@ -58,15 +58,14 @@ def assemble(
         _flow(run, choice, texts, _sources(run, choice, texts, marked, most_rows), file)
         for choice in choices[-MOST_FLOWS:]
     ]
-    said = list(notes(run, _changed(run, set(texts) - set(run.info.sources))))
-    if len(choices) > MOST_FLOWS:
-        said.insert(0, f"{len(choices) - MOST_FLOWS} older kinds of backward pass are not shown")
+    older = len(choices) - len(flows)
+    said = (f"{older} older kinds of backward pass are not shown",) if older else ()
     return Report(
         head=head(run, now=now),
         verdicts=tuple(verdicts),
         flows=tuple(flow for flow in flows if flow.sources),
         parameters=parameter_rows(run, step, most_rows),
-        notes=tuple(said),
+        notes=said + notes(run, _changed(run, set(texts) - set(run.info.sources))),
     )
 
 

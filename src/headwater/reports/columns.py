@@ -49,10 +49,18 @@ class Columns:
         ]
         return " " + " ".join(cell for cell in cells if cell)
 
-    def line(self, number: str, measure: Measure | None, source: Text, mark: str = "") -> Text:
+    def line(
+        self,
+        number: str,
+        measure: Measure | None,
+        source: Text,
+        mark: str = "",
+        mark_style: str = "",
+    ) -> Text:
         """Return one line: the mark, the line number, the measured columns, the source."""
-        text = Text(pad(mark, 1), style="bold red" if mark == "✗" else "bold yellow")
-        line = Text.assemble(text, (pad(number, self.number, align="right"), "dim"), " ")
+        line = Text.assemble(
+            (pad(mark, 1), mark_style), (pad(number, self.number, align="right"), "dim"), " "
+        )
         if measure is None:
             line.append(" " * (self._measured() + 1))
         else:

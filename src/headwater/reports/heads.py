@@ -30,6 +30,7 @@ def head(run: Run, *, now: float) -> Head:
     own = elapsed - observer if elapsed is not None and observer is not None else 0.0
     state, ending = _ending(run, now)
     first, last = _losses(run)
+    samples = len(run.sampled_steps)
     return Head(
         run=str(run.path),
         command=_command(run),
@@ -37,8 +38,9 @@ def head(run: Run, *, now: float) -> Head:
         state=state,
         ending=ending,
         device=tuple(info.device),
-        steps=len(run.pulse) or int(info.overhead.get("steps") or 0),
-        samples=len(run.sampled_steps),
+        # A process killed early may have left the ledger of a step whose pulse it still held.
+        steps=max(len(run.pulse), int(info.overhead.get("steps") or 0), samples),
+        samples=samples,
         overhead=observer / own if observer is not None and own > 0 else None,
         elapsed_s=elapsed,
         first_loss=first,

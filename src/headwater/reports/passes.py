@@ -60,8 +60,8 @@ def read(run: Run, step: int, backward: int) -> Pass:
     # Where nothing arrives nothing is left to lose: a gain there says nothing.
     arrives = [value != -math.inf for value in level]
     finite = [value is not None and math.isfinite(value) for value in level]
-    raw, junction = column("gain"), column("junction_decades")
-    inputs = [gain is None and here for gain, here in zip(raw, arrives, strict=True)]
+    gain, junction = column("gain"), column("junction_decades")
+    inputs = [value is None and here for value, here in zip(gain, arrives, strict=True)]
     reach = reaches(parent, shown, inputs, list(map(bool, junction)))
     return Pass(
         step=step,
@@ -71,9 +71,9 @@ def read(run: Run, step: int, backward: int) -> Pass:
         reach=reach,
         site=site,
         level=level,
-        gain=[gain if here else None for gain, here in zip(raw, arrives, strict=True)],
+        gain=[value if here else None for value, here in zip(gain, arrives, strict=True)],
         junction=[
-            (value or 0.0) if here else 0.0 for value, here in zip(junction, finite, strict=True)
+            (value if here else 0) or 0.0 for value, here in zip(junction, finite, strict=True)
         ],
         dead=column("dead"),
         saturated=column("saturated"),

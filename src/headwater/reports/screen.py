@@ -212,7 +212,7 @@ def _needs_rows(line: Line) -> bool:
 
 
 def _line(line: Line, table: Columns) -> Text:
-    mark = MARKS[line.severity] if line.severity else ""
+    mark, mark_style = (MARKS[line.severity], STYLES[line.severity]) if line.severity else ("", "")
     number = str(line.number) if line.number else "?"
     style = "" if line.measure else "dim"
     text = line.text if line.number else "(no line known)"
@@ -220,7 +220,7 @@ def _line(line: Line, table: Columns) -> Text:
     codes = " ".join(line.codes)
     if codes and cell_len(source.plain) + len(codes) + 2 <= table.source:
         source.append(f"  {codes}", STYLES[line.severity or "info"])
-    return table.line(number, line.measure, source, mark)
+    return table.line(number, line.measure, source, mark=mark, mark_style=mark_style)
 
 
 def _row(row: Row, table: Columns, *, last: bool) -> Text:

@@ -76,8 +76,7 @@ def reaches(
     depth: list[int] = []
     for above in parent:
         depth.append(0 if above < 0 else depth[above] + 1)
-    input_below, farthest = [False] * len(parent), list(depth)
-    met = [int(here) for here in meets]
+    input_below, farthest, met = [False] * len(parent), list(depth), [int(here) for here in meets]
     ends = [True] * len(parent)
     for position in range(len(parent) - 1, -1, -1):
         above = parent[position]
