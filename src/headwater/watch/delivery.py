@@ -34,12 +34,7 @@ class Delivery:
         sample = step.parameters
         if sample is None:
             return
-        sample.raw = {
-            index: raw
-            for index, raw in sample.raw.items()
-            if held[index] in (sample.optimiser, None)
-        }
-        rows = sample.rows()
+        rows = sample.rows(held)
 
         def deliver(numbers: list[Any]) -> None:
             self._recorder.submit(lambda: [("parameters", rows.columns(numbers))])

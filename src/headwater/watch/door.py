@@ -59,6 +59,9 @@ class Listener(Protocol):
     def step_begins(self, optimiser: Optimizer) -> None:
         """Hear that an optimiser is about to step."""
 
+    def gradient_stands(self, optimiser: Optimizer) -> None:
+        """Hear that the gradient it steps on is there: a closure makes it within the step."""
+
     def step_ends(self, optimiser: Optimizer) -> None:
         """Hear that it has stepped."""
 
@@ -158,9 +161,25 @@ class Door:
 
         return step
 
-    def _step_begins(self, optimiser: Optimizer, _args: Any, _kwargs: Any) -> None:
-        if not torch.compiler.is_compiling():  # a step that is compiled is not heard
-            self._tell(lambda listener: listener.step_begins(optimiser))
+    def _step_begins(self, optimiser: Optimizer, args: Any, kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():  # a step that is compiled is not heard
+            return None
+        self._tell(lambda listener: listener.step_begins(optimiser))
+        if callable(kwargs.get("closure")):
+            return args, {**kwargs, "closure": self._heard(kwargs["closure"], optimiser)}
+        if len(args) > 1 and callable(args[1]):
+            return (args[0], self._heard(args[1], optimiser), *args[2:]), kwargs
+        self._tell(lambda listener: listener.gradient_stands(optimiser))
+        return None
+
+    def _heard(self, closure: Callable[[], Any], optimiser: Optimizer) -> Callable[[], Any]:
+        def heard() -> Any:
+            loss = closure()
+            self._tell(lambda listener: listener.gradient_stands(optimiser))
+            return loss
+
+        never_compile(heard)
+        return heard
 
     def _step_ends(self, optimiser: Optimizer, _args: Any, _kwargs: Any) -> None:
         if not torch.compiler.is_compiling():

@@ -44,6 +44,7 @@ class _Known:
     module: str = ""
     module_id: int = 0
     module_type: str = ""
+    groups: int = 1
     optimiser: int | None = None
     got_gradient: bool = False
 
@@ -112,6 +113,8 @@ class Names:
             path = paths[id(owner)]
             known.root, known.module, known.module_id = root, path, id(owner)
             known.module_type = type(owner).__name__
+            groups = getattr(owner, "groups", 1)
+            known.groups = groups if isinstance(groups, int) else 1
             known.name = f"{path}.{name}" if path else name
 
     def add_parameter(self, tensor: Tensor) -> int:

@@ -28,11 +28,10 @@ from headwater.watch.door import DOOR, Call
 from headwater.watch.identity import Identity, describe_optimiser
 from headwater.watch.names import Names
 from headwater.watch.options import Options
-from headwater.watch.parameters import read_after, read_before, read_raw
+from headwater.watch.parameters import read_after, read_applied, read_before
 from headwater.watch.recorder import Recorder
 from headwater.watch.samples import GraphSample, Sampler
 from headwater.watch.sites import SiteTable
-from headwater.watch.statistics import norms
 from headwater.watch.steps import ByHand, Losses, Step
 from headwater.watch.tracing import Tracing
 
@@ -104,10 +103,10 @@ class Observation:
         self._losses = Losses()
         self._by_hand = ByHand()
         self._scaler_waits = False
-        self._usual_backwards = 1
+        self._usual_backwards: dict[int | None, int] = {}
         self._started = self._step_began = time.perf_counter()
         self._written_state: tuple[int, ...] = ()
-        self._step = Step(0, sampled=False, pulsed=False)
+        self._step = self._step_before = Step(0, sampled=False, pulsed=False)
 
     # ------------------------------------------------------------ beginning and end
 
@@ -204,15 +203,17 @@ class Observation:
         self._tracing.resume()
         if call.nested:
             return
+        reached = None
         if isinstance(token, GraphSample) and results is not None:
             if call.is_grad:
                 self._sampler.capture(token, call, results)
             token.numbers.clear()
+            reached = token.reached()
             self._delivery.graph(token)
             self._identity.saw(len(token.sites), token.compiled_nodes, token.compiled_leaves)
         if self._step.pulsed or self._step.sampled:
             began = time.perf_counter()
-            self._take_norms()
+            self._take_norms(reached)
             if not self._step.sampled:
                 self._cadence.pulsed(time.perf_counter() - began)
         if not self._optimisers:
@@ -225,7 +226,7 @@ class Observation:
 
     @_guarded
     def step_begins(self, optimiser: Optimizer) -> None:
-        """Hear that an optimiser is about to step: the gradient as it is applied."""
+        """Hear that an optimiser is about to step: the weights as they are."""
         self._scaler_waits = False
         index = self._optimiser_index(optimiser)
         if not self._step.sampled:
@@ -233,11 +234,19 @@ class Observation:
         sample = self._step.parameter_sample()
         mine = self._held_by(index)
         with torch.no_grad():
-            types = {i: self._names.parameters[i].module_type for i in mine}
-            sample.updates = read_before(mine, types, optimiser, self._step.versions)
-            scale = getattr(optimiser, "grad_scale", None)
-            if isinstance(scale, Tensor):  # a fused optimiser unscales by itself
-                sample.unscale(scale)
+            known = self._names.parameters
+            layers = {i: (known[i].module_type, known[i].groups) for i in mine}
+            sample.updates = read_before(mine, layers, optimiser)
+
+    @_guarded
+    def gradient_stands(self, optimiser: Optimizer) -> None:
+        """Hear that the gradient of a step is there, as it is applied."""
+        sample = self._step.parameters
+        if sample is not None:
+            scale = getattr(optimiser, "grad_scale", None)  # a fused optimiser unscales by itself
+            with torch.no_grad():
+                mine = self._held_by(self._optimiser_index(optimiser))
+                read_applied(mine, sample.updates, scale if isinstance(scale, Tensor) else None)
 
     @_guarded
     def step_ends(self, optimiser: Optimizer) -> None:
@@ -284,7 +293,9 @@ class Observation:
     def _end_step(self, optimiser: int | None, *, skipped: bool = False) -> None:
         step, now = self._step, time.perf_counter()
         seconds, self._step_began = now - self._step_began, now
-        step.end(optimiser, skipped)
+        step.end(optimiser, skipped, self._step_before)
+        step.graphs.clear()
+        self._step_before = step
         if step.sampled:
             self._cadence.charge(self._tracing.take_seconds())
             self._cadence.sampled()
@@ -296,7 +307,7 @@ class Observation:
         self._identity.seen_step()
         self._delivery.pulse(step, now - self._started, seconds)
         self._delivery.pass_on()
-        self._usual_backwards = step.backwards or self._usual_backwards
+        self._usual_backwards[optimiser] = step.backwards or 1
         self._next_step(step.number + 1)
 
     def _stepped_by_hand(self) -> bool:
@@ -304,25 +315,14 @@ class Observation:
             return False
         return self._losses.grad_trains or self._by_hand.stepped()
 
-    def _take_norms(self) -> None:
-        step, found = self._step, self._with_gradients()
-        gradients = [(index, tensor.grad) for index, tensor in found if tensor.grad is not None]
+    def _take_norms(self, reached: set[int] | None) -> None:
+        tensors = self._with_gradients()
+        gradients = {index: tensor.grad for index, tensor in tensors if tensor.grad is not None}
         with torch.no_grad():
-            sizes = norms([gradient for _, gradient in gradients])
-            step.norms = [(i, size) for (i, _), size in zip(gradients, sizes, strict=True)]
-            step.versions = {
-                i: (gradient._version, size)
-                for (i, gradient), size in zip(gradients, sizes, strict=True)
-            }
-            # Of an accumulating step only the last pass is worth the full figures.
-            if step.sampled and step.backwards >= self._usual_backwards:
-                sample = step.parameter_sample()
-                sample.raw = {
-                    index: read_raw(gradient, size)
-                    for (index, gradient), size in zip(gradients, sizes, strict=True)
-                }
-                for index in sample.raw:
-                    self._names.parameters[index].got_gradient = True
+            self._step.take(gradients, min(self._usual_backwards.values(), default=1))
+        if self._step.sampled:
+            for index in gradients if reached is None else reached:
+                self._names.parameters[index].got_gradient = True
 
     def _with_gradients(self) -> list[tuple[int, Tensor]]:
         tensors = [known.tensor() for known in self._names.parameters]

@@ -26,29 +26,33 @@ _PART = 1 << 16
 _INPUTS_FIRST = ("ConvTranspose", "Conv1D")  # Conv1D is the transposed dense layer of transformers
 
 
+Layer = tuple[str, int]
+"""The layer that owns a parameter: its class, and a convolution's groups (1 elsewhere)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Raw:
     """A raw gradient: after the last backward pass, accumulated, loss-scaled, unclipped."""
 
     norm: Scalar | None
-    largest: Scalar | None
-    zero: Scalar | None
-    subnormal: Scalar | None
-    nonfinite: Scalar | None
+    largest: Scalar | None = None
+    zero: Scalar | None = None
+    subnormal: Scalar | None = None
+    nonfinite: Scalar | None = None
 
 
 @dataclass(slots=True)
 class Update:
     """What an optimiser's step did to a parameter."""
 
-    weight_norm: Scalar | None
-    weight_nonfinite: Scalar | None
-    learning_rate: float | None
-    at_step: Scalar | None
-    unit_l1: Tensor | None
-    units: int | None
-    before: Tensor | None
-    moving: Tensor | None
+    weight_norm: Scalar | None = None
+    weight_nonfinite: Scalar | None = None
+    learning_rate: float | None = None
+    unit_l1: Tensor | None = None
+    units: int | None = None
+    before: Tensor | None = None
+    moving: Tensor | None = None
+    at_step: Scalar | None = None
     relative: Scalar | None = None
     lost: Scalar | None = None
 
@@ -62,38 +66,30 @@ def read_raw(gradient: Tensor, size: Scalar) -> Raw:
     """
     values = plain(gradient)
     entries = values.abs()
-    count = max(1, gradient.numel())
     stored = torch.count_nonzero(values)
     small = torch.count_nonzero(entries < subnormal_limit(values.dtype))
     largest = entries.amax() if entries.numel() else entries.sum()
     # What a sparse gradient leaves out is zero; what is stored may be, too.
-    if entries.device.type != "cpu":
-        kept = entries.numel()
-        zeros, tiny = count - stored, small - (kept - stored)
-        return Raw(size, largest, zeros / count, tiny / count, _nonfinite_share(values, size))
-    zero, tiny_count = count - int(stored), int(small) - (entries.numel() - int(stored))
+    zeros, tiny = gradient.numel() - stored, small - (entries.numel() - stored)
+    count = max(1, gradient.numel())
     return Raw(
         size,
-        float(largest),
-        zero / count,
-        tiny_count / count,
-        _nonfinite_share(values, size),
+        _count(largest),
+        _count(zeros) / count,
+        _count(tiny) / count,
+        _nonfinite_share(values, size, count),
     )
 
 
 def read_before(
-    parameters: Mapping[int, Tensor],
-    module_types: Mapping[int, str],
-    optimiser: Any,
-    known: Mapping[int, tuple[int, Scalar]],
+    parameters: Mapping[int, Tensor], layers: Mapping[int, Layer], optimiser: Any
 ) -> dict[int, Update]:
     """Measure weights and keep a copy (of a part, if they are many) just before a step.
 
     Args:
         parameters: What the optimiser holds, by index.
-        module_types: Class of the module that owns each.
+        layers: The layers that own them.
         optimiser: For the learning rates of its groups.
-        known: (version, norm) of gradients measured before; one not changed since is not again.
     """
     rates = {
         id(tensor): group.get("lr")
@@ -104,22 +100,38 @@ def read_before(
     updates: dict[int, Update] = {}
     for index, tensor in parameters.items():
         weight = plain(tensor)
-        part = weight if whole else _part(weight)
-        gradient = tensor.grad
-        l1, units = _unit_l1(weight, module_types.get(index, ""))
+        l1, units = _unit_l1(weight, layers[index])
         rate = rates.get(id(tensor))
         size = norm(weight)
         updates[index] = Update(
             weight_norm=size,
-            weight_nonfinite=_nonfinite_share(weight, size),
+            weight_nonfinite=_nonfinite_share(weight, size, weight.numel()),
             learning_rate=float(rate) if rate is not None else None,
-            at_step=_at_step(gradient, known.get(index)),
             unit_l1=l1,
             units=units,
-            before=part.clone(),
-            moving=_moving(gradient, part, whole) if gradient is not None else None,
+            before=(weight if whole else _part(weight)).clone(),
         )
     return updates
+
+
+def read_applied(
+    parameters: Mapping[int, Tensor], updates: Mapping[int, Update], scale: Tensor | None
+) -> None:
+    """Measure the gradients that a step is about to use; measured again, whatever was before.
+
+    No version tells what a gradient scaler's kernel or a user's ``.data`` has changed.
+
+    Args:
+        parameters: What the optimiser holds, by index.
+        updates: To be filled in.
+        scale: The loss scale that a fused optimiser takes out by itself.
+    """
+    for index, update in updates.items():
+        gradient = parameters[index].grad
+        if gradient is not None and update.before is not None:
+            size = norm(gradient)
+            update.at_step = size if scale is None else size / read_scalar(scale)
+            update.moving = _moving(gradient, update.before)
 
 
 def read_after(parameters: Mapping[int, Tensor], updates: Mapping[int, Update]) -> None:
@@ -135,7 +147,7 @@ def read_after(parameters: Mapping[int, Tensor], updates: Mapping[int, Update]) 
             continue
         whole = before.shape == weight.shape
         scale = update.weight_norm if whole else norm(before)
-        update.relative = _ratio(norm(after - before), scale)
+        update.relative = _ratio(norm(_difference(after, before)), scale)
         if moving is not None and moving.shape == after.shape:
             lost = torch.count_nonzero(moving & (after == before))
             update.lost = _ratio(_count(lost), _count(torch.count_nonzero(moving)))
@@ -146,19 +158,29 @@ def _part(weight: Tensor) -> Tensor:
     return flat[:: max(1, flat.numel() // _PART)]
 
 
-def _moving(gradient: Tensor, part: Tensor, whole: bool) -> Tensor | None:
+def _difference(after: Tensor, before: Tensor) -> Tensor:
+    """Subtract without rounding to a half-precision weight's own few digits."""
+    half = after.dtype in (torch.float16, torch.bfloat16)
+    return after.float() - before.float() if half else after - before
+
+
+def _moving(gradient: Tensor, kept: Tensor) -> Tensor | None:
     if gradient.layout is not torch.strided:
         return None
     values = plain(gradient)
-    moving = (values if whole else _part(values)) != 0
-    return moving if moving.shape == part.shape else None
+    moving = (values if values.shape == kept.shape else _part(values)) != 0
+    return moving if moving.shape == kept.shape else None
 
 
-def _unit_l1(weight: Tensor, module_type: str) -> tuple[Tensor | None, int | None]:
+def _unit_l1(weight: Tensor, layer: Layer) -> tuple[Tensor | None, int | None]:
     if weight.dim() < 2 or weight.numel() == 0 or not weight.is_floating_point():
         return None, None
-    rows = weight.transpose(0, 1) if module_type.startswith(_INPUTS_FIRST) else weight
-    l1 = rows.abs().float().sum(dim=list(range(1, rows.dim())))
+    sizes = weight.abs()
+    kind, groups = layer
+    if kind.startswith(_INPUTS_FIRST):  # [groups * inputs, outputs, …] to units first
+        sizes = sizes.reshape(groups, -1, *sizes.shape[1:]).transpose(1, 2).flatten(0, 1)
+    wide = torch.float64 if weight.dtype is torch.float64 else torch.float32
+    l1 = sizes.sum(dim=list(range(1, sizes.dim())), dtype=wide)
     units = l1.numel()
     if units > ALL_UNITS:
         places = torch.linspace(0, units - 1, ALL_UNITS + 1, device=l1.device)
@@ -166,19 +188,11 @@ def _unit_l1(weight: Tensor, module_type: str) -> tuple[Tensor | None, int | Non
     return l1, units
 
 
-def _at_step(gradient: Tensor | None, known: tuple[int, Scalar] | None) -> Scalar | None:
-    if gradient is None:
-        return None
-    if known is not None and known[0] == gradient._version:
-        return known[1]
-    return norm(gradient)
-
-
-def _nonfinite_share(values: Tensor, size: Scalar) -> Scalar:
+def _nonfinite_share(values: Tensor, size: Scalar, count: int) -> Scalar:
     if isinstance(size, float) and math.isfinite(size):
         return 0.0  # a norm is finite only if every entry is
     broken = values.numel() - torch.count_nonzero(torch.isfinite(values))
-    return _count(broken) / max(1, values.numel())
+    return _count(broken) / max(1, count)
 
 
 def _count(value: Tensor) -> Scalar:
@@ -204,22 +218,26 @@ class ParameterSample:
     raw: dict[int, Raw] = field(default_factory=dict)
     updates: dict[int, Update] = field(default_factory=dict)
 
-    def unscale(self, scale: Tensor) -> None:
-        """Take a fused optimiser's loss scale out of what was read at its step."""
-        for update in self.updates.values():
-            if update.at_step is not None:
-                update.at_step = update.at_step / read_scalar(scale)
+    def inherit(self, before: ParameterSample) -> None:
+        """Take over the raw gradients that an optimiser left for the next one."""
+        steps = self.updates
+        left = {i for i in before.raw if i not in steps or steps[i].at_step is not None}
+        self.raw = {index: before.raw[index] for index in left}
 
-    def rows(self) -> Rows:
-        """Return the step's rows, their figures still on their devices."""
-        indices = sorted(self.raw.keys() | self.updates.keys())
+    def rows(self, held: Mapping[int, int | None]) -> Rows:
+        """Return the step's rows, their figures still on their devices.
+
+        Of the parameters there are those its optimiser ``held``, and those that none does.
+        """
+        mine = {index for index in self.raw if held[index] in (self.optimiser, None)}
+        indices = sorted(mine | self.updates.keys())
         raws = [self.raw.get(index, _NO_GRADIENT) for index in indices]
         updates = [self.updates.get(index, _NO_STEP) for index in indices]
         at_step = [update.at_step for update in updates]
         known: dict[str, list[Any]] = {
             "step": [self.step] * len(indices),
             "parameter": indices,
-            "optimiser": [self.optimiser] * len(indices),
+            "optimiser": [held[index] for index in indices],
             "learning_rate": [update.learning_rate for update in updates],
             "units": [update.units for update in updates],
         }
@@ -259,17 +277,8 @@ class Rows:
         return {**self.known, **fetched}
 
 
-_NO_GRADIENT = Raw(None, None, None, None, None)
-_NO_STEP = Update(
-    weight_norm=None,
-    weight_nonfinite=None,
-    learning_rate=None,
-    at_step=None,
-    unit_l1=None,
-    units=None,
-    before=None,
-    moving=None,
-)
+_NO_GRADIENT = Raw(None)
+_NO_STEP = Update()
 
 
 def _over(size: Scalar | None, scale: Scalar | None) -> Scalar | None:

@@ -62,6 +62,11 @@ class GraphSample:
     compiled_nodes: int = 0
     compiled_leaves: set[int] = field(default_factory=set)
 
+    def reached(self) -> set[int]:
+        """Return the parameters that got a gradient in this pass."""
+        ends = zip(self.parameters, self.tap.measured.arriving, strict=True)
+        return {leaf for leaf, size in ends if leaf is not None and size is not None}
+
     def scalars(self) -> list[Scalar | None]:
         """Return all that was measured, to be fetched together."""
         values = scalars(self.tap.measured)

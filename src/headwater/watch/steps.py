@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from headwater.watch.door import Call
-from headwater.watch.parameters import ParameterSample
+from headwater.watch.parameters import ParameterSample, Raw, read_raw
 from headwater.watch.samples import GraphSample
-from headwater.watch.statistics import Scalar, read_scalar
+from headwater.watch.statistics import Scalar, norms, read_scalar
 
 
 @dataclass(slots=True)
@@ -27,7 +28,6 @@ class Step:
     optimiser: int | None = None
     skipped: bool = False
     norms: list[tuple[int, Scalar]] | None = None
-    versions: dict[int, tuple[int, Scalar]] = field(default_factory=dict)
     parameters: ParameterSample | None = None
     graphs: list[GraphSample] = field(default_factory=list)
 
@@ -42,14 +42,35 @@ class Step:
         """Return the step's parameter figures, begun if need be."""
         if self.parameters is None:
             self.parameters = ParameterSample(step=self.number)
-        self.parameters.loss_scale = self.loss_scale
         return self.parameters
 
-    def end(self, optimiser: int | None, skipped: bool) -> None:
-        """Note who stepped, or that a gradient scaler skipped the step."""
+    def take(self, gradients: Mapping[int, Tensor], usual_backwards: int) -> None:
+        """Take the norms of all gradients as a backward pass leaves them.
+
+        Their full figures are taken from the pass on that is usually the last of a step.
+        """
+        sizes = norms(list(gradients.values()))
+        self.norms = list(zip(gradients, sizes, strict=True))
+        if self.sampled:
+            full = self.backwards >= usual_backwards
+            self.parameter_sample().raw = {
+                index: read_raw(gradients[index], size) if full else Raw(size)
+                for index, size in self.norms
+            }
+
+    def end(self, optimiser: int | None, skipped: bool, before: Step) -> None:
+        """Note who stepped, or that a gradient scaler skipped the step.
+
+        An optimiser that steps after another on the same backward pass finds its gradients there.
+        """
         self.optimiser, self.skipped = optimiser, skipped
+        if self.backwards == 0:
+            self.loss_scale = before.loss_scale
         if self.parameters is not None:
+            self.parameters.loss_scale = self.loss_scale
             self.parameters.optimiser, self.parameters.skipped = optimiser, skipped
+            if self.backwards == 0 and before.parameters is not None:
+                self.parameters.inherit(before.parameters)
 
 
 @dataclass(slots=True)
