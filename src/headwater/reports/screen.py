@@ -224,7 +224,7 @@ def _line(line: Line, table: Columns) -> Text:
 
 
 def _row(row: Row, table: Columns, *, last: bool) -> Text:
-    text = Text("  └ " if last else "  ├ ", style="dim")
+    text = Text().append("  └ " if last else "  ├ ", "dim")
     module, operation = clean(row.module), clean(row.operation)
     if not module and not operation:
         module = "(the network itself)"
