@@ -162,6 +162,17 @@ class Names:
                 self.parameters[self.add_parameter(tensor)].optimiser = index
         self.changes += 1
 
+    def with_gradients(self) -> list[tuple[int, Tensor]]:
+        """Return the parameters that hold a gradient, by index."""
+        tensors = [known.tensor() for known in self.parameters]
+        return [(i, t) for i, t in enumerate(tensors) if t is not None and t.grad is not None]
+
+    def held_by(self, optimiser: int) -> dict[int, Tensor]:
+        """Return the parameters that an optimiser holds, by index."""
+        known = enumerate(self.parameters)
+        tensors = {i: p.tensor() for i, p in known if p.optimiser == optimiser}
+        return {index: tensor for index, tensor in tensors.items() if tensor is not None}
+
     def path_of(self, module: nn.Module | None, root: nn.Module | None) -> tuple[int, str, str]:
         """Return (root number, path, type) of a module; (-1, "", "") where there is none."""
         if module is None or root is None:
