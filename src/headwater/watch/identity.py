@@ -6,6 +6,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,15 +37,22 @@ class Identity:
         self._started = _now()
         self._ended: str | None = None
         self._exit: dict[str, Any] | None = None
-        self._status = "running"
+        self.status = "running"
         self._reason: str | None = None
         self._steps = 0
         self._seed: int | None = None
         self._unseen: dict[str, int] = {"compiled_nodes": 0, "nodes": 0}
         self._compiled: set[int] = set()
         self._git: dict[str, Any] | None = None
-        self._git_asked = False
         self._written = time.monotonic()
+
+    def ask_revision(self) -> None:
+        """Ask git what is checked out.
+
+        Once and before the training, on its own thread: a script that waits for its children
+        while another thread asked could be handed ours.
+        """
+        self._git = _git(Path(self._script).parent if self._script else Path(self._directory))
 
     def seen_step(self) -> None:
         """Count a step; the seed is asked for when the first has ended."""
@@ -64,14 +72,28 @@ class Identity:
 
     def stop(self, reason: str) -> None:
         """Note that the observation ended before the training did."""
-        self._status, self._reason = "stopped", reason
+        self.status, self._reason = "stopped", reason
 
     def end(self, exit_code: int | None, exception: str | None) -> None:
         """Note the end of the training."""
         self._ended = _now()
         self._exit = {"code": exit_code, "exception": exception}
-        if self._status == "running":
-            self._status = "complete"
+        if self.status == "running":
+            self.status = "complete"
+
+    def closing(self, last: RunInfo) -> RunInfo:
+        """Return ``run.json`` as last written, but with how the observation and the run ended."""
+        return replace(
+            last,
+            headwater=headwater.__version__,
+            command=self._command,
+            script=self._script,
+            directory=self._directory,
+            started=self._started,
+            ended=self._ended,
+            exit=self._exit,
+            observation=self._observation(),
+        )
 
     def stale(self) -> bool:
         """Whether ``run.json`` should be written again for the figures of overhead alone."""
@@ -101,7 +123,7 @@ class Identity:
             exit=self._exit,
             versions={"python": platform.python_version(), "torch": str(torch.__version__)},
             device=names.devices(),
-            git=self._revision(),
+            git=self._git,
             seed=self._seed,
             sampling={
                 "overhead": self._options.overhead,
@@ -109,11 +131,7 @@ class Identity:
                 "steps": list(self._options.steps) if self._options.steps else None,
                 "eager_samples": self._options.eager_samples,
             },
-            observation={
-                "status": self._status,
-                "reason": self._reason,
-                "notes": list(self.notes),
-            },
+            observation=self._observation(),
             overhead={
                 "observer_s": cadence.spent_s,
                 "elapsed_s": elapsed_s,
@@ -133,11 +151,8 @@ class Identity:
             },
         )
 
-    def _revision(self) -> dict[str, Any] | None:
-        if not self._git_asked:
-            self._git_asked = True
-            self._git = _git(Path(self._script).parent if self._script else Path(self._directory))
-        return self._git
+    def _observation(self) -> dict[str, Any]:
+        return {"status": self.status, "reason": self._reason, "notes": list(self.notes)}
 
 
 def describe_optimiser(optimiser: torch.optim.Optimizer) -> OptimiserInfo:
@@ -167,7 +182,7 @@ def _git(folder: Path) -> dict[str, Any] | None:
                 ["git", "-C", str(folder), *words],
                 capture_output=True,
                 text=True,
-                timeout=2,
+                timeout=1,
                 stdin=subprocess.DEVNULL,
                 check=False,
             )

@@ -1,4 +1,4 @@
-"""One observation: hears what passes the door, samples by the cadence, hands rows to the recorder.
+"""One observation: guards the course of a training, and its record, from each other's trouble.
 
 Nothing here may disturb the training. Every method that torch calls is guarded: a fault of ours
 takes all hooks away, is said once, is written into the record, and the training goes on.
@@ -6,15 +6,15 @@ takes all hooks away, is said once, is written into the record, and the training
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
+import threading
 import time
 import traceback
-import weakref
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,44 +23,21 @@ from torch.optim.optimizer import Optimizer
 from headwater.runs.info import RunInfo
 from headwater.runs.writer import RunWriter
 from headwater.watch.cadence import Cadence
+from headwater.watch.course import Course
 from headwater.watch.delivery import Delivery
 from headwater.watch.door import DOOR, Call
-from headwater.watch.identity import Identity, describe_optimiser
+from headwater.watch.identity import Identity
 from headwater.watch.names import Names
 from headwater.watch.options import Options
-from headwater.watch.parameters import read_after, read_applied, read_before
 from headwater.watch.recorder import Recorder
-from headwater.watch.samples import GraphSample, Sampler
+from headwater.watch.samples import Sampler
 from headwater.watch.sites import SiteTable
-from headwater.watch.steps import ByHand, Losses, Step
 from headwater.watch.tracing import Tracing
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_GRAPHS_A_STEP = 4
-"""A sampled step takes the ledger of at most so many backward passes (accumulation has many)."""
-
-
-def _guarded(
-    method: Callable[Concatenate[Observation, _P], _T],
-) -> Callable[Concatenate[Observation, _P], _T | None]:
-    """Keep our faults from the training, and put the time we take on the account."""
-
-    @functools.wraps(method)
-    def guard(self: Observation, /, *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
-        if not self.active:
-            return None
-        began = time.perf_counter()
-        try:
-            return method(self, *args, **kwargs)
-        except Exception as error:
-            self.fail(error)
-            return None
-        finally:
-            self._cadence.charge(time.perf_counter() - began)
-
-    return guard
+_THREADS = "several threads trained at once; only one of them is seen"
 
 
 class Observation:
@@ -87,7 +64,6 @@ class Observation:
     ) -> None:
         self.folder = folder
         self.active = False
-        self.backwards = 0
         self.failure: Exception | None = None
         self._given = (models, optimisers)
         self._names = Names()
@@ -96,33 +72,41 @@ class Observation:
         self._cadence = Cadence(options)
         self._identity = Identity(options, command, script)
         self._writer = RunWriter(folder)
-        self._recorder = Recorder(self._writer, self._changed_info, self.fail, self._cadence.charge)
+        self._recorder = Recorder(self._writer, self._changed_info, self._cadence.charge)
+        self._tracing = Tracing(eager=options.eager_samples, fault=self.fail)
         self._delivery = Delivery(self._recorder, self._cadence.alarm)
-        self._tracing = Tracing(eager=options.eager_samples)
-        self._optimisers: list[Callable[[], Optimizer | None]] = []
-        self._losses = Losses()
-        self._by_hand = ByHand()
-        self._scaler_waits = False
-        self._usual_backwards: dict[int | None, int] = {}
-        self._started = self._step_began = time.perf_counter()
-        self._written_state: tuple[int, ...] = ()
-        self._step = self._step_before = Step(0, sampled=False, pulsed=False)
+        self._course = Course(
+            names=self._names,
+            sampler=self._sampler,
+            cadence=self._cadence,
+            identity=self._identity,
+            delivery=self._delivery,
+            tracing=self._tracing,
+        )
+        self._process = os.getpid()
+        self._home = threading.get_ident()
+        self._thread: int | None = None
+        self._written_state: tuple[Any, ...] = ()
+        self._last_info = RunInfo()
+
+    @property
+    def backwards(self) -> int:
+        """How many backward passes have been seen."""
+        return self._course.backwards
 
     # ------------------------------------------------------------ beginning and end
 
     def start(self) -> None:
         """Begin to observe; also writes the first ``run.json``."""
-        self._started = self._step_began = time.perf_counter()
-        models, optimisers = self._given
-        for model in models:
-            self._names.add_root(model)
-        for optimiser in optimisers:
-            self._optimiser_index(optimiser)
         self.active = True
+        self._guard(self._begin)
+
+    def _begin(self) -> None:
+        given, self._given = self._given, ((), ())  # the model must not live for our sake
+        self._identity.ask_revision()
         self._recorder.start()
         DOOR.enter(self)
-        self._next_step(0)
-        self._cadence.charge(time.perf_counter() - self._started)
+        self._course.begin(*given)
 
     def flush(self) -> None:
         """Write all that has been seen so far."""
@@ -131,15 +115,21 @@ class Observation:
 
     def finish(self, exit_code: int | None, exception: str | None) -> None:
         """Take everything away, write what is left, and close the record."""
-        self._end_open_step()
-        self._detach()
-        self._identity.end(exit_code, exception)
+        if os.getpid() != self._process:
+            return  # a child that was forked in the middle: the record is its parent's
         try:
-            self._delivery.finish()
-            self._recorder.stop()
-            self._writer.write_info(self._info())
-        except Exception as error:
-            self.fail(error)
+            self._guard(self._course.end_open_step)
+        finally:
+            self._detach()
+        self._identity.end(exit_code, exception)
+        for last in (self._delivery.finish, self._recorder.stop, self._write_info):
+            try:
+                last()
+            except Exception as error:
+                self.fail(error)
+        if self.failure is not None:
+            with suppress(Exception):
+                self._writer.write_info(self._identity.closing(self._last_info))
         self._writer.close()
 
     def fail(self, error: Exception) -> None:
@@ -148,215 +138,131 @@ class Observation:
             return
         self.failure = error
         self._detach()
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        reason = _in_one_line(error)
         self._identity.stop(reason)
-        print(f"headwater: stopped observing ({reason}); the training goes on", file=sys.stderr)
-        if os.environ.get("HEADWATER_DEBUG"):
-            traceback.print_exception(error)
+        with suppress(Exception):  # a stderr that is closed, or on a full disk
+            print(f"headwater: stopped observing ({reason}); the training goes on", file=sys.stderr)
+            if os.environ.get("HEADWATER_DEBUG"):
+                traceback.print_exception(error)
+
+    def forked(self) -> None:
+        """Let go of everything in a child process: the record is its parent's."""
+        self._detach()
 
     def _detach(self) -> None:
         self.active = False
-        DOOR.leave(self)
-        for graph in self._step.graphs:
-            graph.tap.detach()
-        self._tracing.set(False)
+        with ExitStack() as stack:  # each, even where one fails
+            stack.callback(DOOR.leave, self)
+            stack.callback(self._tracing.set, False)
+            stack.callback(self._course.let_go)
 
     # ------------------------------------------------------------ what passes the door
 
-    @_guarded
-    def _end_open_step(self) -> None:
-        """Keep the last step of a training without optimiser, or of one that ended within it."""
-        if self._step.backwards:
-            self._end_step(None)
+    def backward_begins(self, call: Call) -> object:
+        """Hear that a backward pass starts."""
+        return self._hear(self._course.backward_begins, call)
 
-    @_guarded
-    def backward_begins(self, call: Call) -> GraphSample | None:
-        """Hear that a backward pass starts; attach to its graph if this step is sampled."""
-        if not call.nested and self._stepped_by_hand():
-            self._end_step(None)
-        self._tracing.pause(creates_graph=call.creates_graph)
-        if call.nested:
-            graphs = self._step.graphs
-            if graphs and graphs[-1].tap.current is not None:
-                self._sampler.nest(graphs[-1], call)
-            return None
-        step = self._step
-        step.backwards += 1
-        self.backwards += 1
-        self._losses.note(step, call, optimiser_known=bool(self._optimisers))
-        if not step.sampled or len(step.graphs) >= _GRAPHS_A_STEP:
-            return None
-        moment = step.number if self._optimisers else -self.backwards
-        graph = self._sampler.begin(call, step.number, step.backwards - 1, moment)
-        if graph is not None:
-            step.graphs.append(graph)
-        return graph
-
-    @_guarded
     def backward_ends(
         self, call: Call, token: object, results: Sequence[Tensor | None] | None
     ) -> None:
-        """Hear that a backward pass is over; take the raw gradients."""
-        if isinstance(token, GraphSample):
-            token.tap.detach()
-            self._cadence.charge(token.tap.seconds)
-        self._tracing.resume()
-        if call.nested:
-            return
-        reached = None
-        if isinstance(token, GraphSample) and results is not None:
-            if call.is_grad:
-                self._sampler.capture(token, call, results)
-            token.numbers.clear()
-            reached = token.reached()
-            self._delivery.graph(token)
-            self._identity.saw(len(token.sites), token.compiled_nodes, token.compiled_leaves)
-        if self._step.pulsed or self._step.sampled:
-            began = time.perf_counter()
-            self._take_norms(reached)
-            if not self._step.sampled:
-                self._cadence.pulsed(time.perf_counter() - began)
-        if not self._optimisers:
-            self._by_hand.remember(self._with_gradients())
+        """Hear that a backward pass is over."""
+        self._hear(self._course.backward_ends, call, token, results)
 
-    @_guarded
     def backward_unseen(self, why: str) -> None:
         """Hear of a backward pass that is left alone."""
-        self._identity.note(why)
+        self._hear(self._identity.note, why)
 
-    @_guarded
     def step_begins(self, optimiser: Optimizer) -> None:
-        """Hear that an optimiser is about to step: the weights as they are."""
-        self._scaler_waits = False
-        index = self._optimiser_index(optimiser)
-        if not self._step.sampled:
-            return
-        sample = self._step.parameter_sample()
-        mine = self._held_by(index)
-        with torch.no_grad():
-            known = self._names.parameters
-            layers = {i: (known[i].module_type, known[i].groups) for i in mine}
-            sample.updates = read_before(mine, layers, optimiser)
+        """Hear that an optimiser is about to step."""
+        self._hear(self._course.step_begins, optimiser)
 
-    @_guarded
     def gradient_stands(self, optimiser: Optimizer) -> None:
         """Hear that the gradient of a step is there, as it is applied."""
-        sample = self._step.parameters
-        if sample is not None:
-            scale = getattr(optimiser, "grad_scale", None)  # a fused optimiser unscales by itself
-            with torch.no_grad():
-                mine = self._held_by(self._optimiser_index(optimiser))
-                read_applied(mine, sample.updates, scale if isinstance(scale, Tensor) else None)
+        self._hear(self._course.gradient_stands, optimiser)
 
-    @_guarded
     def step_ends(self, optimiser: Optimizer) -> None:
-        """Hear that an optimiser has stepped: what the step changed."""
-        index = self._optimiser_index(optimiser)
-        sample = self._step.parameters
-        if sample is not None:
-            with torch.no_grad():
-                read_after(self._held_by(index), sample.updates)
-        found = getattr(optimiser, "found_inf", None)  # set where the fused step skips by itself
-        on_host = isinstance(found, Tensor) and found.device.type == "cpu"
-        self._end_step(
-            index, skipped=bool(found.item()) if on_host and found is not None else False
-        )
+        """Hear that an optimiser has stepped."""
+        self._hear(self._course.step_ends, optimiser)
 
-    @_guarded
     def loss_scaled(self, scaler: Any, output: Any) -> None:
         """Hear that a gradient scaler has scaled a loss."""
-        self._losses.scale.scaled(scaler, output)
+        self._hear(self._course.loss_scaled, scaler, output)
 
-    @_guarded
-    def scaler_step_begins(self, _scaler: Any, _optimiser: Optimizer) -> None:
+    def scaler_step_begins(self, scaler: Any, optimiser: Optimizer) -> None:
         """Hear that a scaler may step an optimiser, or skip it."""
-        self._scaler_waits = True
+        self._hear(self._course.scaler_step_begins, scaler, optimiser)
 
-    @_guarded
-    def scaler_step_ends(self, _scaler: Any, optimiser: Optimizer) -> None:
-        """Hear that a scaler is done: if the optimiser was not stepped, the step was skipped."""
-        if self._scaler_waits:
-            self._scaler_waits = False
-            self._end_step(self._optimiser_index(optimiser), skipped=True)
+    def scaler_step_ends(self, scaler: Any, optimiser: Optimizer) -> None:
+        """Hear that a scaler is done."""
+        self._hear(self._course.scaler_step_ends, scaler, optimiser)
 
-    # ------------------------------------------------------------ one step
+    # ------------------------------------------------------------ the guard
 
-    def _next_step(self, number: int) -> None:
-        elapsed = time.perf_counter() - self._started
-        count = len(self._optimisers)
-        sampled = self._cadence.wants_sample(number, elapsed, count)
-        pulsed = self._cadence.wants_pulse(number, count)
-        self._step = Step(number, sampled=sampled, pulsed=pulsed)
-        self._tracing.set(sampled)
-        self._names.traced = self._names.traced or sampled
+    def _hear(self, method: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+        return self._guard(method, *args, **kwargs) if self._concerns_us() else None
 
-    def _end_step(self, optimiser: int | None, *, skipped: bool = False) -> None:
-        step, now = self._step, time.perf_counter()
-        seconds, self._step_began = now - self._step_began, now
-        step.end(optimiser, skipped, self._step_before)
-        step.graphs.clear()
-        self._step_before = step
-        if step.sampled:
-            self._cadence.charge(self._tracing.take_seconds())
-            self._cadence.sampled()
-            held = {i: known.optimiser for i, known in enumerate(self._names.parameters)}
-            self._delivery.parameters(step, held)
-        elif step.number > 0:
-            self._cadence.plain(seconds)
-        self._cadence.pulses += step.norms is not None
-        self._identity.seen_step()
-        self._delivery.pulse(step, now - self._started, seconds)
-        self._delivery.pass_on()
-        self._usual_backwards[optimiser] = step.backwards or 1
-        self._next_step(step.number + 1)
+    def _guard(self, method: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+        """Keep our faults from the training, and put the time we take on the account."""
+        if not self.active:
+            return None
+        began = time.perf_counter()
+        try:
+            if self._recorder.error is not None:
+                raise self._recorder.error
+            return method(*args, **kwargs)
+        except Exception as error:
+            self.fail(error)
+            return None
+        except BaseException:  # an interrupt, which is the script's, in the middle of our work
+            self._course.let_go()
+            raise
+        finally:
+            self._cadence.charge(time.perf_counter() - began)
 
-    def _stepped_by_hand(self) -> bool:
-        if self._optimisers or self._step.backwards == 0:
-            return False
-        return self._losses.grad_trains or self._by_hand.stepped()
+    def _concerns_us(self) -> bool:
+        """Whether what passes is of the training that is observed: one thread's, our own first.
 
-    def _take_norms(self, reached: set[int] | None) -> None:
-        tensors = self._with_gradients()
-        gradients = {index: tensor.grad for index, tensor in tensors if tensor.grad is not None}
-        with torch.no_grad():
-            self._step.take(gradients, min(self._usual_backwards.values(), default=1))
-        if self._step.sampled:
-            for index in gradients if reached is None else reached:
-                self._names.parameters[index].got_gradient = True
-
-    def _with_gradients(self) -> list[tuple[int, Tensor]]:
-        tensors = [known.tensor() for known in self._names.parameters]
-        return [(i, t) for i, t in enumerate(tensors) if t is not None and t.grad is not None]
-
-    def _held_by(self, optimiser: int) -> dict[int, Tensor]:
-        known = enumerate(self._names.parameters)
-        tensors = {i: p.tensor() for i, p in known if p.optimiser == optimiser}
-        return {index: tensor for index, tensor in tensors.items() if tensor is not None}
-
-    def _optimiser_index(self, optimiser: Optimizer) -> int:
-        for index, known in enumerate(self._optimisers):
-            if known() is optimiser:
-                return index
-        self._optimisers.append(weakref.ref(optimiser))
-        index = len(self._optimisers) - 1
-        self._names.add_optimiser(index, optimiser)
-        self._identity.optimisers.append(describe_optimiser(optimiser))
-        return index
+        Backward passes call hooks from threads of their own where they run on a device.
+        """
+        here = threading.get_ident()
+        if here == self._thread or torch._C._current_graph_task_id() != -1:
+            return True
+        if self._thread is not None:
+            self._identity.note(_THREADS)
+            if here != self._home:
+                return False
+        self._thread = here
+        return True
 
     # ------------------------------------------------------------ run.json
 
     def _changed_info(self) -> RunInfo | None:
-        state = (self._names.changes, len(self._sites), len(self._identity.optimisers))
-        if state == self._written_state and not self._identity.stale():
+        identity = self._identity
+        state = (self._names.changes, len(self._sites), len(identity.optimisers), identity.status)
+        if state == self._written_state and not identity.stale():
             return None
         self._written_state = state
         return self._info()
 
+    def _write_info(self) -> None:
+        self._writer.write_info(self._info())
+
     def _info(self) -> RunInfo:
-        return self._identity.info(
+        info = self._identity.info(
             names=self._names,
             sites=self._sites,
             cadence=self._cadence,
-            elapsed_s=time.perf_counter() - self._started,
+            elapsed_s=self._course.elapsed_s(),
             unknown=self._sampler.unknown,
         )
+        self._last_info = info
+        return info
+
+
+def _in_one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    return f"{name}: {text[:_LONGEST]}" if text else name
+
+
+_LONGEST = 200

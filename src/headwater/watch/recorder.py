@@ -1,13 +1,18 @@
 """The thread that writes: it wakes every second, so that a kill loses at most two.
 
 It handles plain numbers only. Whatever comes from a device was fetched on the training's own
-thread: another thread's call could break a CUDA graph being captured.
+thread: another thread's call could break a CUDA graph being captured. The thread is not one of
+``threading``'s, as scripts join all those they find; and it rests while the process forks, as a
+child must not inherit a lock that it holds.
 """
 
 from __future__ import annotations
 
+import _thread
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -36,33 +41,46 @@ _PULSE_COLUMNS = (
 
 
 class Recorder:
-    """Takes rows and jobs from the training's thread and writes them from its own."""
+    """Takes rows and jobs from the training's thread and writes them from its own.
+
+    Attributes:
+        error: What went wrong in the thread, which then ended; the observation asks for it.
+    """
 
     def __init__(
         self,
         writer: RunWriter,
         info: Callable[[], RunInfo | None],
-        fault: Callable[[Exception], None],
         charge: Callable[[float], None],
     ) -> None:
         """Prepare; ``info`` returns what to put into ``run.json``, or None if it stands."""
+        self.error: Exception | None = None
         self._writer = writer
         self._info = info
-        self._fault = fault
         self._charge = charge
         self._pulses: list[tuple[Any, ...]] = []
         self._jobs: list[Job] = []
+        self._writing = threading.RLock()  # a signal handler may flush in the middle of a flush
         self._wake = threading.Event()
-        self._writing = threading.Lock()
-        self._thread = threading.Thread(target=self._loop, name="headwater-recorder", daemon=True)
+        self._rests = threading.Event()
+        self._rests.set()
 
     def start(self) -> None:
-        """Begin writing."""
-        self._thread.start()
+        """Write what is known by now, and begin to write by itself."""
+        self.flush()
+        _RUNNING.add(self)
+        self._work()
+
+    def rest(self) -> None:
+        """End the thread until there is something to write."""
+        self._wake.set()
+        self._rests.wait()
 
     def pulse(self, row: tuple[Any, ...]) -> None:
         """Add a step's row; values in the order of the pulse table."""
         self._pulses.append(row)
+        if self._rests.is_set():
+            self._work()
 
     def submit(self, job: Job) -> None:
         """Add work whose columns are to be written."""
@@ -70,9 +88,10 @@ class Recorder:
 
     def stop(self) -> None:
         """Write what is left and end the thread; errors of this last flush are raised."""
-        self._wake.set()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join()
+        _RUNNING.discard(self)
+        self.rest()
+        if self.error is not None:
+            raise self.error
         self.flush()
 
     def flush(self) -> None:
@@ -92,12 +111,36 @@ class Recorder:
                 for table, rows in job():
                     self._writer.append(table, rows)
 
+    def _work(self) -> None:
+        if self not in _RUNNING or self.error is not None:
+            return
+        self._wake.clear()
+        self._rests.clear()
+        try:
+            _thread.start_new_thread(self._loop, ())
+        except BaseException:
+            self._rests.set()
+            raise
+
     def _loop(self) -> None:
-        while not self._wake.wait(FLUSH_EVERY_S):
-            began = time.thread_time()
-            try:
+        try:
+            while not self._wake.wait(FLUSH_EVERY_S):
+                began = time.thread_time()
                 self.flush()
-            except Exception as error:
-                self._fault(error)
-                return
-            self._charge(time.thread_time() - began)
+                self._charge(time.thread_time() - began)
+        except Exception as error:
+            self.error = error
+        finally:
+            self._rests.set()
+
+
+_RUNNING: weakref.WeakSet[Recorder] = weakref.WeakSet()
+
+
+def _rest_all() -> None:
+    for recorder in tuple(_RUNNING):
+        recorder.rest()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_rest_all)

@@ -89,25 +89,25 @@ class Stacks:
         self.seconds = 0.0
         self._layers: dict[int, tuple[CodeType, Layer]] = {}
         self._traces: dict[_Key, Trace] = {}
-        self._depth = 0
+        self._faults: list[Callable[[Exception], None]] = []
         self._original: Any = None
         self._apply: Any = None
         self._call_code = nn.Module._call_impl.__code__
 
-    def start(self) -> None:
-        """Begin answering, with anomaly mode on."""
-        self._depth += 1
-        if self._depth == 1:
+    def start(self, fault: Callable[[Exception], None]) -> None:
+        """Begin answering, with anomaly mode on; ``fault`` is told of a fault of ours."""
+        self._faults.append(fault)
+        if len(self._faults) == 1:
             self._original = fx_traceback.format_stack
             fx_traceback.format_stack = self._answer
             self._apply = BackwardCFunction.apply
             BackwardCFunction.apply = _traced(self._apply)  # type: ignore[method-assign]
             ANOMALY.hold()
 
-    def stop(self) -> None:
-        """End answering and leave anomaly mode as the user wishes it."""
-        self._depth -= 1
-        if self._depth == 0:
+    def stop(self, fault: Callable[[Exception], None]) -> None:
+        """End answering for one who started, for the last one leave all as the user wishes it."""
+        self._faults.remove(fault)
+        if not self._faults:
             ANOMALY.release()
             BackwardCFunction.apply = self._apply  # type: ignore[method-assign]
             fx_traceback.format_stack = self._original
@@ -142,9 +142,14 @@ class Stacks:
     @aside
     def _answer(self) -> list[str]:
         began = time.perf_counter()
-        found = self._look()
-        self.seconds += time.perf_counter() - began
-        return found
+        try:
+            return self._look()
+        except Exception as error:
+            for fault in tuple(self._faults):
+                fault(error)
+            return []
+        finally:
+            self.seconds += time.perf_counter() - began
 
     def _look(self) -> list[str]:
         if fx_traceback.should_preserve_node_meta:

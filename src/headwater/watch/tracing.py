@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from headwater.watch.stacks import STACKS
 class Tracing:
     """One observation's hold on tracing, and on the compiler where regions are to be opened."""
 
-    def __init__(self, *, eager: bool) -> None:
+    def __init__(self, *, eager: bool, fault: Callable[[Exception], None]) -> None:
         self.on = False
+        self._fault = fault
         self._eager = eager
         self._stance: Any = None
         self._was_on: list[bool] = []
@@ -22,11 +24,11 @@ class Tracing:
     def set(self, on: bool) -> None:
         """Trace the nodes made from now on, or no more."""
         if on and not self.on:
-            STACKS.start()
+            STACKS.start(self._fault)
             if self._eager:
                 self._stance = torch.compiler.set_stance("force_eager")
         elif self.on and not on:
-            STACKS.stop()
+            STACKS.stop(self._fault)
             if self._stance is not None:
                 self._stance.__exit__(None, None, None)
                 self._stance = None
@@ -40,7 +42,14 @@ class Tracing:
 
     def resume(self) -> None:
         """Go on as before the backward pass."""
-        if self._was_on.pop() and self.on:
+        was_on = self._was_on.pop() if self._was_on else True
+        if was_on and self.on:
+            ANOMALY.put(on=True)
+
+    def recover(self) -> None:
+        """Trace on after a backward pass whose end was not heard."""
+        self._was_on.clear()
+        if self.on:
             ANOMALY.put(on=True)
 
     @staticmethod

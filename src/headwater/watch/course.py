@@ -1,0 +1,251 @@
+"""The course of one training: its passes and steps, what is sampled, and what becomes a row.
+
+Nothing is guarded here: what goes wrong is caught by the observation, which then lets go.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer
+
+from headwater.watch.cadence import Cadence
+from headwater.watch.delivery import Delivery
+from headwater.watch.door import Call
+from headwater.watch.identity import Identity, describe_optimiser
+from headwater.watch.names import Names
+from headwater.watch.parameters import read_after, read_applied, read_before
+from headwater.watch.samples import GraphSample, Sampler
+from headwater.watch.steps import ByHand, Losses, Step
+from headwater.watch.tap import Tap
+from headwater.watch.tracing import Tracing
+
+_GRAPHS_A_STEP = 4
+"""A sampled step takes the ledger of at most so many backward passes (accumulation has many)."""
+
+
+class Course:
+    """Hears what passes the door, samples by the cadence, hands figures to the delivery."""
+
+    def __init__(
+        self,
+        *,
+        names: Names,
+        sampler: Sampler,
+        cadence: Cadence,
+        identity: Identity,
+        delivery: Delivery,
+        tracing: Tracing,
+    ) -> None:
+        self.backwards = 0
+        self._names = names
+        self._sampler = sampler
+        self._cadence = cadence
+        self._identity = identity
+        self._delivery = delivery
+        self._tracing = tracing
+        self._taps: list[Tap] = []
+        self._optimisers: list[Callable[[], Optimizer | None]] = []
+        self._losses = Losses()
+        self._by_hand = ByHand()
+        self._scaler_waits = False
+        self._usual_backwards: dict[int | None, int] = {}
+        self._started = self._step_began = time.perf_counter()
+        self._step = self._step_before = Step(0, sampled=False, pulsed=False)
+
+    # ------------------------------------------------------------ beginning and end
+
+    def begin(self, models: Sequence[nn.Module], optimisers: Sequence[Optimizer]) -> None:
+        """Begin the first step, with the models and optimisers that are known beforehand."""
+        self._started = self._step_began = time.perf_counter()
+        for model in models:
+            self._names.add_root(model)
+        for optimiser in optimisers:
+            self._optimiser_index(optimiser)
+        self._next_step(0)
+
+    def elapsed_s(self) -> float:
+        """Return the time since the beginning."""
+        return time.perf_counter() - self._started
+
+    def let_go(self) -> None:
+        """Take every hook off the graphs: a backward pass was cut short, or the course is over."""
+        taps, self._taps = self._taps, []
+        for tap in taps:
+            tap.detach()
+        self._tracing.recover()
+
+    def end_open_step(self) -> None:
+        """Keep the last step of a training without optimiser, or of one that ended within it."""
+        if self._step.backwards:
+            self._end_step(None)
+
+    # ------------------------------------------------------------ what passes the door
+
+    def backward_begins(self, call: Call) -> GraphSample | None:
+        """Hear that a backward pass starts; attach to its graph if this step is sampled."""
+        if not call.nested and self._stepped_by_hand():
+            self._end_step(None)
+        self._tracing.pause(creates_graph=call.creates_graph)
+        if call.nested:
+            graphs = self._step.graphs
+            if graphs and graphs[-1].tap.current is not None:
+                self._sampler.nest(graphs[-1], call)
+            return None
+        step = self._step
+        step.backwards += 1
+        self.backwards += 1
+        self._losses.note(step, call, optimiser_known=bool(self._optimisers))
+        if not step.sampled or len(step.graphs) >= _GRAPHS_A_STEP:
+            return None
+        moment = step.number if self._optimisers else -self.backwards
+        graph = self._sampler.begin(call, step.number, step.backwards - 1, moment)
+        if graph is not None:
+            step.graphs.append(graph)
+            self._taps.append(graph.tap)
+        return graph
+
+    def backward_ends(
+        self, call: Call, token: object, results: Sequence[Tensor | None] | None
+    ) -> None:
+        """Hear that a backward pass is over; take the raw gradients."""
+        if isinstance(token, GraphSample):
+            token.tap.detach()
+            self._taps = [tap for tap in self._taps if tap is not token.tap]
+            self._cadence.charge(token.tap.seconds)
+        self._tracing.resume()
+        if call.nested:
+            return
+        reached = None
+        if isinstance(token, GraphSample) and results is not None:
+            if call.is_grad:
+                self._sampler.capture(token, call, results)
+            token.numbers.clear()
+            reached = token.reached()
+            self._delivery.graph(token)
+            self._identity.saw(len(token.sites), token.compiled_nodes, token.compiled_leaves)
+        if self._step.pulsed or self._step.sampled:
+            began = time.perf_counter()
+            self._take_norms(reached)
+            if not self._step.sampled:
+                self._cadence.pulsed(time.perf_counter() - began)
+        if not self._optimisers:
+            self._by_hand.remember(self._with_gradients())
+
+    def step_begins(self, optimiser: Optimizer) -> None:
+        """Hear that an optimiser is about to step: the weights as they are."""
+        self._scaler_waits = False
+        index = self._optimiser_index(optimiser)
+        if not self._step.sampled:
+            return
+        sample = self._step.parameter_sample()
+        mine = self._held_by(index)
+        with torch.no_grad():
+            known = self._names.parameters
+            layers = {i: (known[i].module_type, known[i].groups) for i in mine}
+            sample.updates = read_before(mine, layers, optimiser)
+
+    def gradient_stands(self, optimiser: Optimizer) -> None:
+        """Hear that the gradient of a step is there, as it is applied."""
+        sample = self._step.parameters
+        if sample is not None:
+            scale = getattr(optimiser, "grad_scale", None)  # a fused optimiser unscales by itself
+            with torch.no_grad():
+                mine = self._held_by(self._optimiser_index(optimiser))
+                read_applied(mine, sample.updates, scale if isinstance(scale, Tensor) else None)
+
+    def step_ends(self, optimiser: Optimizer) -> None:
+        """Hear that an optimiser has stepped: what the step changed."""
+        index = self._optimiser_index(optimiser)
+        sample = self._step.parameters
+        if sample is not None:
+            with torch.no_grad():
+                read_after(self._held_by(index), sample.updates)
+        found = getattr(optimiser, "found_inf", None)  # set where the fused step skips by itself
+        on_host = isinstance(found, Tensor) and found.device.type == "cpu"
+        self._end_step(
+            index, skipped=bool(found.item()) if on_host and found is not None else False
+        )
+
+    def loss_scaled(self, scaler: Any, output: Any) -> None:
+        """Hear that a gradient scaler has scaled a loss."""
+        self._losses.scale.scaled(scaler, output)
+
+    def scaler_step_begins(self, _scaler: Any, _optimiser: Optimizer) -> None:
+        """Hear that a scaler may step an optimiser, or skip it."""
+        self._scaler_waits = True
+
+    def scaler_step_ends(self, _scaler: Any, optimiser: Optimizer) -> None:
+        """Hear that a scaler is done: if the optimiser was not stepped, the step was skipped."""
+        if self._scaler_waits:
+            self._scaler_waits = False
+            self._end_step(self._optimiser_index(optimiser), skipped=True)
+
+    # ------------------------------------------------------------ one step
+
+    def _next_step(self, number: int) -> None:
+        elapsed = self.elapsed_s()
+        count = len(self._optimisers)
+        sampled = self._cadence.wants_sample(number, elapsed, count)
+        pulsed = self._cadence.wants_pulse(number, count)
+        self._step = Step(number, sampled=sampled, pulsed=pulsed)
+        self._tracing.set(sampled)
+        self._names.traced = self._names.traced or sampled
+
+    def _end_step(self, optimiser: int | None, *, skipped: bool = False) -> None:
+        step, now = self._step, time.perf_counter()
+        seconds, self._step_began = now - self._step_began, now
+        step.end(optimiser, skipped, self._step_before)
+        step.graphs.clear()
+        self._step_before = step
+        if step.sampled:
+            self._cadence.charge(self._tracing.take_seconds())
+            self._cadence.sampled()
+            held = {i: known.optimiser for i, known in enumerate(self._names.parameters)}
+            self._delivery.parameters(step, held)
+        elif step.number > 0:
+            self._cadence.plain(seconds)
+        self._cadence.pulses += step.norms is not None
+        self._identity.seen_step()
+        self._delivery.pulse(step, now - self._started, seconds)
+        self._delivery.pass_on()
+        self._usual_backwards[optimiser] = step.backwards or 1
+        self._next_step(step.number + 1)
+
+    def _stepped_by_hand(self) -> bool:
+        if self._optimisers or self._step.backwards == 0:
+            return False
+        return self._losses.grad_trains or self._by_hand.stepped()
+
+    def _take_norms(self, reached: set[int] | None) -> None:
+        tensors = self._with_gradients()
+        gradients = {index: tensor.grad for index, tensor in tensors if tensor.grad is not None}
+        with torch.no_grad():
+            self._step.take(gradients, min(self._usual_backwards.values(), default=1))
+        if self._step.sampled:
+            for index in gradients if reached is None else reached:
+                self._names.parameters[index].got_gradient = True
+
+    def _with_gradients(self) -> list[tuple[int, Tensor]]:
+        tensors = [known.tensor() for known in self._names.parameters]
+        return [(i, t) for i, t in enumerate(tensors) if t is not None and t.grad is not None]
+
+    def _held_by(self, optimiser: int) -> dict[int, Tensor]:
+        known = enumerate(self._names.parameters)
+        tensors = {i: p.tensor() for i, p in known if p.optimiser == optimiser}
+        return {index: tensor for index, tensor in tensors.items() if tensor is not None}
+
+    def _optimiser_index(self, optimiser: Optimizer) -> int:
+        for index, known in enumerate(self._optimisers):
+            if known() is optimiser:
+                return index
+        self._optimisers.append(weakref.ref(optimiser))
+        index = len(self._optimisers) - 1
+        self._names.add_optimiser(index, optimiser)
+        self._identity.optimisers.append(describe_optimiser(optimiser))
+        return index
