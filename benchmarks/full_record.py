@@ -55,6 +55,8 @@ def pair(trainer: Trainer, steps: int, number: int) -> Pair:
             with headwater.watch(trainer.model, trainer.optimizer, out=out, every=1):
                 seconds = block(trainer, steps)
             run = headwater.Run.open(out)
+            if run.info.observation["status"] != "complete":
+                raise SystemExit(f"the observation stopped: {run.info.observation['reason']}")
             last = run.sampled_steps[-1]
             return seconds, run.site_rows["step"].to_pylist().count(last)
 
@@ -94,8 +96,9 @@ def deep(pairs: int, steps: int) -> dict[str, object]:
         print(f"depths, round {number + 1} of {pairs}", file=sys.stderr)
     x = np.array([nodes[depth] for depth in DEPTHS], dtype=float)
     y = np.array([median(added[depth]) for depth in DEPTHS])
-    # The exponent of a power law; 1 is linear, 2 would be quadratic.
-    exponent = np.polyfit(np.log(x), np.log(y), 1)[0]
+    # The exponent of a power law: 1 is linear, 2 would be quadratic. Blocks too short for the
+    # machine's noise can come out cheaper with observation than without; then there is none.
+    exponent = np.polyfit(np.log(x), np.log(y), 1)[0] if y.min() > 0 else np.nan
     slope, offset = np.polyfit(x, y, 1)
     return {
         "depths": DEPTHS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 WORDS = 512
@@ -26,9 +25,11 @@ class Block(nn.Module):
             part.view(batch, length, self.heads, -1).transpose(1, 2)
             for part in self.qkv(self.norm1(x)).chunk(3, dim=-1)
         )
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + F.dropout(self.project(attended.transpose(1, 2).reshape(batch, length, width)), 0.1)
-        return x + F.dropout(self.down(F.gelu(self.up(self.norm2(x)))), 0.1)
+        attended = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + nn.functional.dropout(
+            self.project(attended.transpose(1, 2).reshape(batch, length, width)), 0.1
+        )
+        return x + nn.functional.dropout(self.down(nn.functional.gelu(self.up(self.norm2(x)))), 0.1)
 
 
 class Transformer(nn.Module):
@@ -61,7 +62,7 @@ class Trainer:
         picked = torch.randint(len(self.inputs), (self.batch,))
         self.optimizer.zero_grad()
         logits = self.model(self.inputs[picked])
-        loss = F.cross_entropy(logits.flatten(0, -2), self.labels[picked].flatten())
+        loss = nn.functional.cross_entropy(logits.flatten(0, -2), self.labels[picked].flatten())
         loss.backward()
         self.optimizer.step()
         return loss.detach()

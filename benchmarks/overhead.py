@@ -1,4 +1,4 @@
-"""What ``headwater run`` costs at its default budget: whole processes, with it and without, in turn.
+"""What ``headwater run`` costs at its default budget: whole processes, with and without, in turn.
 
 Three scripts, with steps of about 1, 20 and 200 ms, each run for --seconds, observed and not,
 one right after the other; the order changes from pair to pair, so that a machine that gets slower
@@ -22,6 +22,8 @@ from pathlib import Path
 from statistics import median
 
 from training import SIZES
+
+import headwater
 
 SCRIPT = Path(__file__).with_name("training.py")
 LIMITS = {"1ms": 1.03, "20ms": 1.015, "200ms": 1.015}
@@ -76,6 +78,10 @@ def process(size: str, steps: int, *, observed: bool) -> Cost:
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {child.returncode}")
+        if observed and steps:
+            observation = headwater.Run.open(Path(folder, "run")).info.observation
+            if observation["status"] != "complete":  # or half a run would pass for a cheap one
+                raise SystemExit(f"the observation stopped: {observation['reason']}")
     return Cost(
         wall_s=wall, cpu_s=used.ru_utime + used.ru_stime, steps_s=float(said.splitlines()[-1])
     )
@@ -90,7 +96,7 @@ def pair(size: str, steps: int, number: int) -> tuple[Cost, Cost]:
 
 def measure(size: str, seconds: float, pairs: int) -> Result:
     """Time one script."""
-    trial = 200 if size == "1ms" else 20
+    trial = 2000 if size == "1ms" else 20
     steps = max(20, int(seconds * trial / process(size, trial, observed=False).steps_s))
     costs = []
     for number in range(pairs):
