@@ -7,6 +7,7 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from headwater.records import Cause, Finding, Severity, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
@@ -183,7 +184,7 @@ def _in_time(facts: Facts) -> Finding | None:
     if at is None:
         return None
     pulse = facts.pulse
-    before = _median_before(pulse.total_norm, at)
+    before = float(np.median(_before(pulse.total_norm, at)))
     norm, step = float(pulse.total_norm[at]), int(pulse.step[at])
     why = _causes_in_time(facts)
     size = f"{norm:.1e}" if np.isfinite(norm) else "not finite"
@@ -219,26 +220,31 @@ def _first_jump(facts: Facts) -> int | None:
     """Return the row of the first jump from which the loss does not come back."""
     pulse = facts.pulse
     norms = np.where(pulse.skipped, np.nan, pulse.total_norm)
-    past: list[float] = []
-    for row, norm in enumerate(norms.tolist()):
-        usual = float(np.median(past[-LIMITS.history :])) if past else np.nan
-        jumps = len(past) >= LIMITS.least_history and norm > LIMITS.jump * usual > 0
+    # No median is below the lowest, so only these rows are worth one; long runs have many rows.
+    for row in np.flatnonzero(norms > LIMITS.jump * _lowest_before(norms)).tolist():
+        past = _before(norms, row)
+        jumps = len(past) >= LIMITS.least_history and norms[row] > LIMITS.jump * np.median(past) > 0
         if jumps and _loss_is_lost(pulse.loss, row):
-            return row
-        if np.isfinite(norm):
-            past.append(norm)
+            return int(row)
     return None
 
 
-def _median_before(norms: Floats, row: int) -> float:
-    past = norms[max(0, row - LIMITS.history) : row]
-    return float(np.median(past[np.isfinite(past)]))
+def _before(values: Floats, row: int) -> Floats:
+    past = values[max(0, row - LIMITS.history) : row]
+    return past[np.isfinite(past)]
+
+
+def _lowest_before(norms: Floats) -> Floats:
+    """Return the lowest finite norm of the steps before each, infinity before the first."""
+    padded = np.concatenate([np.full(LIMITS.history, np.inf), norms])
+    padded[~np.isfinite(padded)] = np.inf
+    lowest: Floats = sliding_window_view(padded, LIMITS.history).min(axis=1)[: len(norms)]
+    return lowest
 
 
 def _loss_is_lost(loss: Floats, row: int) -> bool:
     """Say whether the loss jumps within the next steps and is still high at the end."""
-    past = loss[max(0, row - LIMITS.history) : row]
-    past = past[np.isfinite(past)]
+    past = _before(loss, row)
     if not len(past):
         return False
     limit = LIMITS.loss_jump * float(np.median(np.abs(past)))

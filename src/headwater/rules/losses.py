@@ -29,9 +29,9 @@ from headwater.rules.wording import count, percent, place, unique, where
 class LossLimits:
     """When a loss that breaks, or stands still, is a fault of its own."""
 
-    # Without another symptom to explain it a flat loss needs longer: healthy two-circles networks
-    # stand on a plateau for up to 320 steps and were all falling by 500.
-    steps_alone: int = 500
+    # Without another symptom to explain it a flat loss needs longer: two-circles networks that
+    # learn stand on a plateau for 320 steps (tanh or ReLU) and up to 1,500 (GELU with Xavier).
+    steps_alone: int = 2000
     # A layer that changes by less than a millionth a step needs a million steps.
     slow_update: float = 1e-6
 
@@ -116,7 +116,7 @@ class HW202:
         one that dropped to chance level at once and stayed there (the logarithm of the number of
         classes, where the loss function tells it). A slow fall is health; so is a flat end after a
         fall, and a flat loss far below chance, which is a network trained before. Without another
-        symptom 500 steps are asked for.
+        symptom 2,000 steps are asked for.
 
     Why it hurts:
         Nothing is being learnt, and waiting does not help as long as the cause stands.
