@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import weakref
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from headwater.records import Finding, Verdict
 from headwater.runs.reader import Run
 from headwater.runs.writer import write_findings
 from headwater.watch.folder import given_folder, run_folder
+from headwater.watch.launcher import describe
 from headwater.watch.options import Options
 
 if TYPE_CHECKING:
@@ -69,8 +71,11 @@ class watch:  # noqa: N801  # it is used as a function
         eager_samples: bool = False,
     ) -> None:
         self._options = _checked(overhead, every, steps, eager_samples)
-        self._model, self._optimizer = model, optimizer
+        # Weakly: who keeps the run to ask it later need not keep the model.
+        self._model = weakref.ref(model) if model is not None else _nothing
+        self._optimizer = weakref.ref(optimizer) if optimizer is not None else _nothing
         self._out = Path(out) if out is not None else None
+        self._open: list[Observation] = []
         self._observation: Observation | None = None
         self._record: Run | None = None
 
@@ -86,8 +91,8 @@ class watch:  # noqa: N801  # it is used as a function
 
     def _again(self) -> watch:
         return watch(
-            self._model,
-            self._optimizer,
+            self._model(),
+            self._optimizer(),
             out=self._out,
             overhead=self._options.overhead,
             every=self._options.every,
@@ -106,16 +111,18 @@ class watch:  # noqa: N801  # it is used as a function
             if self._out is not None
             else run_folder(Path.cwd(), stem, environ, datetime.now())
         )
-        self._record = None
-        self._observation = Observation(
+        model, optimizer = self._model(), self._optimizer()
+        observation = Observation(
             folder,
             options=self._options,
             command=tuple(sys.argv),
             script=script,
-            models=(self._model,) if self._model is not None else (),
-            optimisers=(self._optimizer,) if self._optimizer is not None else (),
+            models=(model,) if model is not None else (),
+            optimisers=(optimizer,) if optimizer is not None else (),
         )
-        self._observation.start()
+        observation.start()
+        self._record, self._observation = None, observation
+        self._open.append(observation)
         return self
 
     def __exit__(
@@ -124,11 +131,7 @@ class watch:  # noqa: N801  # it is used as a function
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._observation is not None
-        name = (
-            None if kind is None else f"{kind.__name__}: {error}" if str(error) else kind.__name__
-        )
-        self._observation.finish(None, name)
+        self._open.pop().finish(None, describe(error) if error is not None else None)
 
     @property
     def folder(self) -> Path:
@@ -166,6 +169,10 @@ class watch:  # noqa: N801  # it is used as a function
     def ledger(self, step: int | None = None, backward: int = 0) -> Ledger:
         """Return the account of a sampled step, the newest if None."""
         return self.record.ledger(step, backward)
+
+
+def _nothing() -> None:
+    return None
 
 
 def _checked(

@@ -20,6 +20,7 @@ from headwater.watch.door import Call
 from headwater.watch.identity import Identity, describe_optimiser
 from headwater.watch.names import Names
 from headwater.watch.parameters import read_after, read_applied, read_before
+from headwater.watch.reach import COMPILED, compiles_autograd
 from headwater.watch.samples import GraphSample, Sampler
 from headwater.watch.steps import ByHand, Losses, Step
 from headwater.watch.tap import Tap
@@ -103,6 +104,9 @@ class Course:
         self._losses.note(step, call, optimiser_known=bool(self._optimisers))
         if not step.sampled or len(step.graphs) >= _GRAPHS_A_STEP:
             return None
+        if compiles_autograd():
+            self._identity.note(COMPILED)
+            return None
         moment = step.number if self._optimisers else -self.backwards
         graph = self._sampler.begin(call, step.number, step.backwards - 1, moment)
         if graph is not None:
@@ -135,7 +139,9 @@ class Course:
             if not self._step.sampled:
                 self._cadence.pulsed(time.perf_counter() - began)
         if not self._optimisers:
-            self._by_hand.remember(self._with_gradients())
+            first = next((index for index, _ in self._with_gradients()), None)
+            known = self._names.parameters
+            self._by_hand.remember(known[first].tensor if first is not None else None)
 
     def step_begins(self, optimiser: Optimizer) -> None:
         """Hear that an optimiser is about to step: the weights as they are."""
@@ -233,7 +239,12 @@ class Course:
 
     def _with_gradients(self) -> list[tuple[int, Tensor]]:
         tensors = [known.tensor() for known in self._names.parameters]
-        return [(i, t) for i, t in enumerate(tensors) if t is not None and t.grad is not None]
+        # Asked for its gradient, a tensor that is no leaf any more would print a warning.
+        return [
+            (i, t)
+            for i, t in enumerate(tensors)
+            if t is not None and t.is_leaf and t.grad is not None
+        ]
 
     def _held_by(self, optimiser: int) -> dict[int, Tensor]:
         known = enumerate(self._names.parameters)

@@ -11,6 +11,7 @@ is put back when the last listener leaves; while nobody listens nothing of ours 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -74,6 +75,9 @@ class Listener(Protocol):
     def scaler_step_ends(self, scaler: Any, optimiser: Optimizer) -> None:
         """Hear that it has, or has skipped it."""
 
+    def forked(self) -> None:
+        """Hear that this is a child process now, and leave."""
+
 
 _Heard = tuple[Listener, Call, object]
 
@@ -99,6 +103,11 @@ class Door:
         if not self._listeners:
             while self._undo:
                 self._undo.pop()()
+
+    def abandon(self) -> None:
+        """Make every listener leave: this is a child process now."""
+        for listener in self._listeners:
+            listener.forked()
 
     def _open(self) -> None:
         for owner in (torch.autograd, torch.autograd.graph):  # the first has a name of its own
@@ -238,3 +247,6 @@ def _tensors(items: Sequence[Any]) -> Sequence[Tensor]:
 
 DOOR = Door()
 """The one door of the process: what it replaces is the process's own."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=DOOR.abandon)

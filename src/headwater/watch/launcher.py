@@ -115,7 +115,7 @@ class _ScriptsException:
             self.theirs(kind, value, value.__traceback__)
         finally:
             interrupted = type(value) is KeyboardInterrupt
-            self.close(INTERRUPTED if interrupted else 1, _describe(value))
+            self.close(INTERRUPTED if interrupted else 1, describe(value))
             if interrupted:
                 _remember_interrupt()
 
@@ -144,7 +144,8 @@ def _exit_code(ending: SystemExit) -> int:
     return ending.code if isinstance(ending.code, int) else 1
 
 
-def _describe(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
+    """Return an exception's type and text, as the record names it."""
     try:
         text = str(error)
     except Exception:  # a script's exception may have a broken __str__

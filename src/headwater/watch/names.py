@@ -31,6 +31,24 @@ class _Root:
     within: tuple[int, str] | None = None  # the root that it turned out to be a part of, and where
 
 
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """Finds a module's parameter without a weak reference to it.
+
+    Torch refuses to swap the contents of a tensor that has one, as ``model.to()`` does with
+    parameters of some kinds.
+    """
+
+    module: Callable[[], nn.Module | None]
+    name: str
+    identity: int
+
+    def __call__(self) -> Tensor | None:
+        module = self.module()
+        tensor = module._parameters.get(self.name) if module is not None else None
+        return tensor if id(tensor) == self.identity else None
+
+
 @dataclass(slots=True)
 class _Known:
     """What is kept of a parameter; facts are filled in as they are seen."""
@@ -111,6 +129,7 @@ class Names:
         if known.root is None:
             paths = self._roots[root].paths
             path = paths[id(owner)]
+            known.tensor = _Slot(weakref.ref(owner), name, id(parameter))
             known.root, known.module, known.module_id = root, path, id(owner)
             known.module_type = type(owner).__name__
             groups = getattr(owner, "groups", 1)

@@ -23,6 +23,7 @@ from headwater.watch.statistics import Scalar, combine, norm
 from headwater.watch.tap import Tap
 
 _CALLS_READ = 32  # activations read of one site in one pass; an unrolled RNN has one a time step
+_SHAPES = 64  # plans kept; sequences of every length would fill the memory with theirs
 _READ = tuple(name for name in Reading.__dataclass_fields__ if name != "units")
 _Key = tuple[tuple[str, ...], Edges, tuple[tuple[int, int | None], ...]]
 
@@ -136,6 +137,14 @@ class Sampler:
             return None
         seen_at = None if call.creates_graph else moment
         sample = GraphSample(step, backward, seen_at, Tap(self._fault, self._shared))
+        try:
+            self._hook(sample, call, edges)
+        except BaseException:  # no hook of half a graph may stay
+            sample.tap.detach()
+            raise
+        return sample
+
+    def _hook(self, sample: GraphSample, call: Call, edges: list[tuple[Any, int, Scalar]]) -> None:
         several = len({node for node, _, _ in edges}) > 1
         if several:
             self._virtual_root(sample)
@@ -147,7 +156,6 @@ class Sampler:
             sample.tap.measured.elements[0] = len(edges)
             for node, _, size in edges:
                 sample.tap.send(0, numbers[node], size)
-        return sample
 
     def nest(self, sample: GraphSample, call: Call) -> None:
         """Hook a backward pass that starts inside the sampled one."""
@@ -202,6 +210,7 @@ class Sampler:
                     graph.nodes[node],
                     shape.plan.operations[node],
                     shape.plan.unit_axis[node],
+                    [graph.nodes[move] for move in shape.plan.moves[node]],
                     (shape.sites[node], calls[node]),
                 )
                 if reading is not None:
@@ -219,6 +228,8 @@ class Sampler:
         key = (graph.names, graph.edges, tuple(leaves.items()))
         shape = self._shapes.get(key)
         if shape is None:
+            if len(self._shapes) >= _SHAPES:
+                self._shapes.pop(next(iter(self._shapes)))
             shape = self._shapes[key] = _new_shape(graph, leaves)
         if places != shape.places:
             self._site(graph, shape, places)

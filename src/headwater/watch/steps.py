@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,18 +139,19 @@ class ByHand:
     resets or replaces it.
     """
 
-    _leaf: Tensor | None = None
+    _leaf: Callable[[], Tensor | None] | None = None
     _version: int = -1
 
-    def remember(self, tensors: list[tuple[int, Tensor]]) -> None:
-        """Look at the first gradient as a backward pass leaves it."""
-        self._leaf = tensors[0][1] if tensors else None
-        gradient = self._leaf.grad if self._leaf is not None else None
-        self._version = gradient._version if gradient is not None else -1
+    def remember(self, leaf: Callable[[], Tensor | None] | None) -> None:
+        """Look at a parameter's gradient as a backward pass leaves it; keep nothing alive."""
+        self._leaf = leaf
+        self._version = self._look()
 
     def stepped(self) -> bool:
         """Whether a step was taken since then."""
-        if self._leaf is None:
-            return False
-        gradient = self._leaf.grad
-        return gradient is None or gradient._version != self._version
+        return self._leaf is not None and (self._version != self._look() or self._version < 0)
+
+    def _look(self) -> int:
+        tensor = self._leaf() if self._leaf is not None else None
+        gradient = tensor.grad if tensor is not None and tensor.is_leaf else None
+        return gradient._version if gradient is not None else -1
