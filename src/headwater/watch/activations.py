@@ -8,7 +8,7 @@ and modules leave the same nodes, so both are seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,12 +30,14 @@ class Activation:
     """How to get a derivative from a node, and the largest it can be.
 
     ``derivative`` takes the node and the tensor it saved (``keeps``: its input ``self`` or its
-    ``result``) and returns the derivative with respect to the pre-activation, entry by entry.
+    ``result``) and returns the derivative with respect to the pre-activation, entry by entry. One
+    that is done in place keeps the result instead of the input: ``in_place`` goes by that.
     """
 
     keeps: str
     derivative: Callable[[Any, Tensor], Tensor]
-    largest: Callable[[Any], float]
+    largest: Callable[[Any], Scalar]
+    in_place: Callable[[Any, Tensor], Tensor] | None = None
 
 
 def _one(_node: Any) -> float:
@@ -46,10 +48,27 @@ def _is(value: float) -> Callable[[Any], float]:
     return lambda _node: value
 
 
+def _leaky(node: Any, x: Tensor) -> Tensor:
+    return torch.where(x > 0, torch.ones_like(x), torch.full_like(x, node._saved_negative_slope))
+
+
 def _elu(node: Any, x: Tensor) -> Tensor:
     alpha, scale, inner = node._saved_alpha, node._saved_scale, node._saved_input_scale
     below = alpha * scale * inner * torch.exp(x * inner)
     return torch.where(x > 0, torch.full_like(x, scale), below)
+
+
+def _elu_in_place(node: Any, y: Tensor) -> Tensor:
+    alpha, scale, inner = node._saved_alpha, node._saved_scale, node._saved_input_scale
+    return torch.where(y > 0, torch.full_like(y, scale), (y + alpha * scale) * inner)
+
+
+def _celu(node: Any, x: Tensor) -> Tensor:
+    return torch.exp(torch.clamp(x / node._saved_alpha, max=0))
+
+
+def _celu_in_place(node: Any, y: Tensor) -> Tensor:
+    return torch.where(y > 0, torch.ones_like(y), y / node._saved_alpha + 1)
 
 
 def _gelu(node: Any, x: Tensor) -> Tensor:
@@ -88,6 +107,14 @@ def _prelu(node: Any, x: Tensor) -> Tensor:
     return torch.where(x > 0, torch.ones_like(x), slope.to(x.dtype).expand_as(x))
 
 
+def _steepest_prelu(node: Any) -> Scalar:
+    weight = saved(node, "weight")
+    if weight is None or weight.numel() == 0:
+        return 1.0
+    steepest = weight.abs().amax().clamp(min=1)
+    return float(steepest) if steepest.device.type == "cpu" else steepest
+
+
 def _rrelu(node: Any, x: Tensor) -> Tensor:
     noise = saved(node, "noise")
     if node._saved_training and noise is not None and noise.shape == x.shape:
@@ -106,18 +133,12 @@ ACTIVATIONS: dict[str, Activation] = {
     "Tanh": Activation("result", lambda _n, y: 1 - y * y, _one),
     "Sigmoid": Activation("result", lambda _n, y: y * (1 - y), _is(0.25)),
     "LeakyRelu": Activation(
-        "self",
-        lambda n, x: torch.where(
-            x > 0, torch.ones_like(x), torch.full_like(x, n._saved_negative_slope)
-        ),
-        lambda n: max(1.0, abs(float(n._saved_negative_slope))),
+        "self", _leaky, lambda n: max(1.0, abs(float(n._saved_negative_slope))), _leaky
     ),
-    "PreluKernel": Activation("self", _prelu, _one),
-    "RreluWithNoise": Activation("self", _rrelu, _one),
-    "Elu": Activation("self", _elu, _steepest_elu),
-    "Celu": Activation(
-        "self", lambda n, x: torch.exp(torch.clamp(x / n._saved_alpha, max=0)), _one
-    ),
+    "PreluKernel": Activation("self", _prelu, _steepest_prelu),
+    "RreluWithNoise": Activation("self", _rrelu, _one, _rrelu),
+    "Elu": Activation("self", _elu, _steepest_elu, _elu_in_place),
+    "Celu": Activation("self", _celu, _one, _celu_in_place),
     "Gelu": Activation("self", _gelu, _is(1.1289)),  # at sqrt(2)
     "Silu": Activation("self", _silu, _is(1.0998)),  # at 2.3994
     "Mish": Activation("self", _mish, _is(1.0885)),  # at 1.4906
@@ -169,25 +190,43 @@ class Activations:
     _lives: dict[tuple[int, int], _Life] = field(default_factory=dict)
 
     def read(
-        self, node: Any, operation: str, axis: int | None, key: tuple[int, int]
+        self,
+        node: Any,
+        operation: str,
+        axis: int | None,
+        moves: Sequence[Any],
+        key: tuple[int, int],
     ) -> Reading | None:
-        """Read one node before its backward frees what it saved; None if it keeps nothing."""
+        """Read one node before its backward frees what it saved; None if it keeps nothing.
+
+        Args:
+            node: The activation's.
+            operation: Its name, as :data:`ACTIVATIONS` has it.
+            axis: Where the layer before it has its units; None if that is not known.
+            moves: The nodes that move axes between the two, from the layer on.
+            key: Its site and call, by which its units are remembered.
+        """
         activation = ACTIVATIONS.get(operation)
         if activation is None:
             return None
-        kept = saved(node, activation.keeps)
+        keeps, derivative = activation.keeps, activation.derivative
+        kept = saved(node, keeps)
+        if kept is None and activation.in_place is not None:
+            keeps, derivative = "result", activation.in_place
+            kept = saved(node, keeps)
         if kept is None or kept.numel() == 0 or not kept.is_floating_point():
             return None
         kept = kept.float() if kept.dtype in (torch.float16, torch.bfloat16) else kept
-        slope = activation.derivative(node, kept).abs()
+        slope = derivative(node, kept).abs()
         slope = slope.unsqueeze(0) if slope.dim() < 2 else slope
-        axis = _unit_axis(slope, axis)
+        axis = _unit_axis(slope, axis, moves)
         others = [d for d in range(slope.dim()) if d != axis % slope.dim()]
         dead = slope.amax(dim=others) == 0
         limit = SATURATED_BELOW * activation.largest(node)
         life = self._live(key, dead)
         recent = life.samples >= _RECENT
-        mean, variance = _moments(node, operation, kept)
+        is_input = keeps == "self"
+        mean, variance = _moments(kept if is_input else _pre_activation(node, operation, kept))
         return Reading(
             units=dead.numel(),
             dead=_share(dead),
@@ -210,10 +249,29 @@ class Activations:
         return life
 
 
-def _unit_axis(slope: Tensor, axis: int | None) -> int:
-    if axis is None or axis >= slope.dim():
-        return 1 if slope.dim() >= 4 else -1
+def _unit_axis(slope: Tensor, axis: int | None, moves: Sequence[Any]) -> int:
+    count = slope.dim()
+    if axis is None or axis >= count:
+        return 1 if count >= 4 else -1
+    axis %= count
+    for node in moves:
+        order = _order(node, count)
+        axis = order.index(axis) if axis in order else axis
     return axis
+
+
+def _order(node: Any, count: int) -> list[int]:
+    """Return which of its input's axes each axis of a node's output is."""
+    if "Permute" in node.name():
+        return [_signed(dim) % count for dim in node._saved_dims]
+    first, second = _signed(node._saved_dim0) % count, _signed(node._saved_dim1) % count
+    order = list(range(count))
+    order[first], order[second] = second, first
+    return order
+
+
+def _signed(dim: int) -> int:
+    return dim - (1 << 64) if dim >= 1 << 63 else dim  # autograd shows -1 as a large number
 
 
 def _share(mask: Tensor) -> Scalar:
@@ -224,8 +282,7 @@ def _share(mask: Tensor) -> Scalar:
     return count.to(torch.float64) / mask.numel()
 
 
-def _moments(node: Any, operation: str, kept: Tensor) -> tuple[Scalar | None, Scalar | None]:
-    x = _pre_activation(node, operation, kept)
+def _moments(x: Tensor | None) -> tuple[Scalar | None, Scalar | None]:
     if x is None:
         return None, None
     variance, mean = torch.var_mean(x, correction=0)
@@ -235,11 +292,12 @@ def _moments(node: Any, operation: str, kept: Tensor) -> tuple[Scalar | None, Sc
 
 
 def _pre_activation(node: Any, operation: str, kept: Tensor) -> Tensor | None:
-    if ACTIVATIONS[operation].keeps == "self":
-        return kept
+    """Return what an activation that kept its result ``kept`` was applied to, if it can be."""
     child = node.next_functions[0][0]
     found = rebuild(child) if child is not None else None
-    if found is not None or operation == "Relu" or kept.device.type != "cpu":
-        return found.float() if found is not None else None
+    if found is not None:
+        return found.float() if found.dtype in (torch.float16, torch.bfloat16) else found
+    if operation not in ("Sigmoid", "Tanh") or kept.device.type != "cpu":
+        return None
     inverse = (torch.logit if operation == "Sigmoid" else torch.atanh)(kept.double())
     return inverse if bool(torch.isfinite(inverse).all()) else None

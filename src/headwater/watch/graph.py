@@ -25,6 +25,7 @@ Edges = tuple[tuple[tuple[int, int], ...], ...]
 _CHANNELS_FIRST = ("Convolution", "BatchNorm", "GroupNorm", "InstanceNorm")
 _FEATURES_LAST = ("Mm", "Addmm", "Linear", "LayerNorm", "Bmm", "RmsNorm", "Embedding")
 _PASSES_LOSS = ("loss", "shape", "precision", "junction", "attention")
+_MOVES = ("Transpose", "Permute")
 _HOPS = 12  # how far below an activation its layer is looked for
 
 
@@ -74,7 +75,8 @@ class Plan:
 
     ``contributions`` counts the edges that end in a node, ``signal`` tells for each of its edges
     whether it carries the signal on rather than ending in a parameter, ``isometric`` whether its
-    backward only moves entries, and ``unit_axis`` where an activation's units lie (None: unknown).
+    backward only moves entries. ``unit_axis`` is where the layer below an activation has its units
+    (None: unknown), and ``moves`` are the nodes that move axes from there on.
     """
 
     operations: tuple[str, ...]
@@ -83,6 +85,7 @@ class Plan:
     signal: tuple[tuple[bool, ...], ...]
     isometric: tuple[bool, ...]
     unit_axis: tuple[int | None, ...]
+    moves: tuple[tuple[int, ...], ...]
 
 
 def make_plan(names: Sequence[str], edges: Edges, parameter_leaves: frozenset[int]) -> Plan:
@@ -109,6 +112,10 @@ def make_plan(names: Sequence[str], edges: Edges, parameter_leaves: frozenset[in
         )
     )
     kinds = _with_loss(order, operations, refined, parents)
+    units = [
+        _units(node, operations, edges, signal) if kind == "activation" else (None, ())
+        for node, kind in enumerate(kinds)
+    ]
     return Plan(
         operations=operations,
         kinds=kinds,
@@ -118,10 +125,8 @@ def make_plan(names: Sequence[str], edges: Edges, parameter_leaves: frozenset[in
             operation in ISOMETRIES and sum(child >= 0 for child, _ in children) == 1
             for operation, children in zip(operations, edges, strict=True)
         ),
-        unit_axis=tuple(
-            _unit_axis(node, operations, edges, signal) if kind == "activation" else None
-            for node, kind in enumerate(kinds)
-        ),
+        unit_axis=tuple([axis for axis, _ in units]),
+        moves=tuple([moves for _, moves in units]),
     )
 
 
@@ -193,21 +198,25 @@ def _kind_among(operation: str, base: Kind, signals: int, by_parameter: bool) ->
     return base
 
 
-def _unit_axis(
+def _units(
     node: int,
     operations: Sequence[str],
     edges: Edges,
     signal: tuple[tuple[bool, ...], ...],
-) -> int | None:
+) -> tuple[int | None, tuple[int, ...]]:
+    """Return where the layer below a node has its units, and what moves axes on the way here."""
+    moves: list[int] = []
     for _ in range(_HOPS):
         onward = [
             child for (child, _), carries in zip(edges[node], signal[node], strict=True) if carries
         ]
         if not onward:
-            return None
+            break
         node = onward[0]
+        if operations[node] in _MOVES:
+            moves.insert(0, node)
         if any(name in operations[node] for name in _CHANNELS_FIRST):
-            return 1
+            return 1, tuple(moves)
         if any(name in operations[node] for name in _FEATURES_LAST):
-            return -1
-    return None
+            return -1, tuple(moves)
+    return None, ()

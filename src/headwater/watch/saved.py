@@ -54,11 +54,12 @@ def rebuild(node: Any, depth: int = _LAYERS_DEEP) -> Tensor | None:
 
 
 def _leaf(node: Any, index: int) -> Tensor | None:
-    """Return the leaf at one of a node's edges, directly or transposed (a layer's weight)."""
+    """Return the leaf at one of a node's edges, directly, transposed or cast (autocast does)."""
     child = node.next_functions[index][0]
-    if child is not None and child.name() == "TBackward0":
+    name = child.name() if child is not None else ""
+    if name in ("TBackward0", "ToCopyBackward0"):
         weight = _leaf(child, 0)
-        return weight.t() if weight is not None else None
+        return weight.t() if weight is not None and name == "TBackward0" else weight
     variable = getattr(child, "variable", None)
     return variable.detach() if isinstance(variable, Tensor) else None
 
@@ -84,7 +85,7 @@ def _mm(node: Any, _depth: int) -> Tensor | None:
 
 def _convolution(node: Any, _depth: int) -> Tensor | None:
     images, weight = saved(node, "input"), _operand(node, "weight", 1)
-    has_bias = node._saved_bias_sym_sizes_opt is not None
+    has_bias = node._saved_bias_sym_sizes_opt not in (None, (0,))
     bias = _leaf(node, 2) if has_bias else None
     if images is None or weight is None or (has_bias and bias is None):
         return None
@@ -130,6 +131,19 @@ def _layer_norm(node: Any, _depth: int) -> Tensor | None:
     return output + bias if bias is not None else output
 
 
+def _group_norm(node: Any, _depth: int) -> Tensor | None:
+    values, mean, scale = saved(node, "input"), saved(node, "result1"), saved(node, "result2")
+    if values is None or mean is None or scale is None:
+        return None
+    groups = values.reshape(*mean.shape, -1)
+    output = ((groups - mean.unsqueeze(-1)) * scale.unsqueeze(-1)).view_as(values)
+    weight, bias = saved(node, "weight"), _leaf(node, 2)
+    if weight is None:
+        return output
+    shape = [1, -1] + [1] * (values.dim() - 2)
+    return output * weight.view(shape) + bias.view(shape) if bias is not None else None
+
+
 def _add(node: Any, depth: int) -> Tensor | None:
     parts: list[Tensor] = []
     for child, _ in node.next_functions:
@@ -159,9 +173,12 @@ _RECIPES = {
     "ConvolutionBackward": _convolution,
     "NativeBatchNormBackward": _batch_norm,
     "NativeLayerNormBackward": _layer_norm,
+    "NativeGroupNormBackward": _group_norm,
     "AddBackward": _add,
     "ViewBackward": _view,
     "UnsafeViewBackward": _view,
+    "TransposeBackward": _view,
+    "PermuteBackward": _view,
     "ReluBackward": _result,
     "TanhBackward": _result,
     "SigmoidBackward": _result,
