@@ -212,6 +212,7 @@ class Course:
         if step.sampled:
             self._cadence.charge(self._tracing.take_seconds())
             self._cadence.sampled()
+            self._names.called |= self._tracing.modules()
             held = {i: known.optimiser for i, known in enumerate(self._names.parameters)}
             self._delivery.parameters(step, held)
         elif step.number > 0:

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import CodeType, FrameType
 from typing import Any, Protocol
 
 import torch
@@ -171,7 +173,7 @@ class Door:
         return step
 
     def _step_begins(self, optimiser: Optimizer, args: Any, kwargs: Any) -> Any:
-        if torch.compiler.is_compiling():  # a step that is compiled is not heard
+        if torch.compiler.is_compiling() or _within_a_step():  # a compiled step is not heard
             return None
         self._tell(lambda listener: listener.step_begins(optimiser))
         if callable(kwargs.get("closure")):
@@ -191,7 +193,7 @@ class Door:
         return heard
 
     def _step_ends(self, optimiser: Optimizer, _args: Any, _kwargs: Any) -> None:
-        if not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and not _within_a_step():
             self._tell(lambda listener: listener.step_ends(optimiser))
 
     @aside
@@ -238,6 +240,23 @@ def _end(heard: list[_Heard], results: Sequence[Tensor | None] | None) -> None:
             listener.backward_ends(call, token, results)
         finally:
             _end(heard, results)
+
+
+_STEP: CodeType = Optimizer.profile_hook_step(lambda: None).__code__
+_STEP_WITHIN = 16  # frames from a step's hook to the step it may be a part of
+
+
+@aside
+def _within_a_step() -> bool:
+    """Whether the step that calls is a part of another one, as ``super().step()`` is."""
+    frame: FrameType | None = sys._getframe(1)
+    steps = 0
+    for _ in range(_STEP_WITHIN):
+        if frame is None:
+            break
+        steps += frame.f_code is _STEP
+        frame = frame.f_back
+    return steps > 1
 
 
 def _tensors(items: Sequence[Any]) -> Sequence[Tensor]:

@@ -85,7 +85,8 @@ class Observation:
         )
         self._process = os.getpid()
         self._home = threading.get_ident()
-        self._thread: int | None = None
+        # A block in a thread of its own is that thread's; the main one may leave it to another.
+        self._thread = None if self._home == threading.main_thread().ident else self._home
         self._written_state: tuple[Any, ...] = ()
         self._last_info = RunInfo()
 

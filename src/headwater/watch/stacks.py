@@ -87,6 +87,7 @@ class Stacks:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.modules: set[int] = set()  # ids of those that made a node, in the graph or cut off
         self._layers: dict[int, tuple[CodeType, Layer]] = {}
         self._traces: dict[_Key, Trace] = {}
         self._faults: list[Callable[[Exception], None]] = []
@@ -199,6 +200,8 @@ class Stacks:
                 checkpointed=checkpointed,
             )
             trace = self._traces[key] = Trace(place)
+            if module is not None:
+                self.modules.add(id(module))
         return trace
 
     def _parsed(self, lines: list[str]) -> Place:

@@ -53,6 +53,11 @@ class Tracing:
             ANOMALY.put(on=True)
 
     @staticmethod
+    def modules() -> set[int]:
+        """Return ids of all modules that have made a node while traced, even one cut off since."""
+        return STACKS.modules
+
+    @staticmethod
     def take_seconds() -> float:
         """Return the time spent on answering since last asked."""
         seconds, STACKS.seconds = STACKS.seconds, 0.0
