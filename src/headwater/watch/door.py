@@ -142,7 +142,8 @@ class Door:
             heard: list[_Heard] = []
             results: Sequence[Tensor | None] | None = None
             try:
-                _begin(listeners, heard, roots, args, kwargs)
+                why = out_of_reach(roots, args[0])  # out here, where torch's modes still show
+                _begin(listeners, heard, why, roots, args, kwargs)
                 found = original(roots, *args, **kwargs)
                 results = found or ()
                 return found
@@ -211,10 +212,14 @@ class _Hold:
 
 @aside
 def _begin(
-    listeners: Sequence[Listener], heard: list[_Heard], roots: Any, args: Any, kwargs: Any
+    listeners: Sequence[Listener],
+    heard: list[_Heard],
+    why: str | None,
+    roots: Any,
+    args: Any,
+    kwargs: Any,
 ) -> None:
     gradients, _retain, creates_graph, inputs = args[:4]
-    why = out_of_reach(roots, gradients)
     if why is not None:
         for listener in listeners:
             listener.backward_unseen(why)
