@@ -50,6 +50,26 @@ def aside(function: Callable[_P, _T]) -> Callable[_P, _T]:
     return unseen
 
 
+def uncompiled(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Return ``function`` hidden from the compiler, but not from torch's modes: it asks for them.
+
+    Example:
+        >>> uncompiled(len)([1, 2])
+        2
+    """
+
+    @functools.wraps(function)
+    def unseen(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        compiler = _set_compiler(None)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _set_compiler(compiler)
+
+    never_compile(unseen)
+    return unseen
+
+
 def never_compile(function: Callable[..., Any]) -> None:
     """Let the compiler pass over a function's own frame, but not over what it calls."""
     code: CodeType = function.__code__

@@ -143,7 +143,10 @@ class Door:
             results: Sequence[Tensor | None] | None = None
             try:
                 why = out_of_reach(roots, args[0])  # out here, where torch's modes still show
-                _begin(listeners, heard, why, roots, args, kwargs)
+                if why is None:
+                    _begin(listeners, heard, roots, args, kwargs)
+                else:
+                    self._tell(lambda listener: listener.backward_unseen(why))
                 found = original(roots, *args, **kwargs)
                 results = found or ()
                 return found
@@ -212,18 +215,9 @@ class _Hold:
 
 @aside
 def _begin(
-    listeners: Sequence[Listener],
-    heard: list[_Heard],
-    why: str | None,
-    roots: Any,
-    args: Any,
-    kwargs: Any,
+    listeners: Sequence[Listener], heard: list[_Heard], roots: Any, args: Any, kwargs: Any
 ) -> None:
     gradients, _retain, creates_graph, inputs = args[:4]
-    if why is not None:
-        for listener in listeners:
-            listener.backward_unseen(why)
-        return
     call = Call(
         _tensors(roots),
         gradients,

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.watch.aside import uncompiled
+
 FUNCTIONAL = (
     "torch.func transforms ran; what they differentiate is not seen, only what backward "
     "and torch.autograd.grad do outside of them"
@@ -21,6 +23,7 @@ _KEYS: Any = torch._C._TorchDispatchModeKey
 _TRACING = (_KEYS.FAKE, _KEYS.PROXY, _KEYS.FUNCTIONAL)
 
 
+@uncompiled
 def out_of_reach(roots: Sequence[Any], gradients: Sequence[Any]) -> str | None:
     """Return why a backward pass must be left alone, or None; "" is not worth a note.
 
