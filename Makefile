@@ -15,6 +15,9 @@ PIP := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types imports check zoo bench readme clean
 
+# Tiny networks: two threads are slower than one, and far slower on a machine that is shared.
+test zoo: export OMP_NUM_THREADS ?= 1
+
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
