@@ -26,6 +26,7 @@ _CHANNELS_FIRST = ("Convolution", "BatchNorm", "GroupNorm", "InstanceNorm")
 _FEATURES_LAST = ("Mm", "Addmm", "Linear", "LayerNorm", "Bmm", "RmsNorm", "Embedding")
 _PASSES_LOSS = ("loss", "shape", "precision", "junction", "attention")
 _MOVES = ("Transpose", "Permute")
+_OF_VECTORS = ("Mv", "Dot", "Vdot")
 _HOPS = 12  # how far below an activation its layer is looked for
 
 
@@ -73,6 +74,7 @@ def walk(roots: Sequence[Any]) -> Walk:
 class Plan:
     """What is known of every node of a graph's shape; lists are indexed by node number.
 
+    ``own`` are the kinds that operations would have if the loss did not reach down to them.
     ``contributions`` counts the edges that end in a node, ``signal`` tells for each of its edges
     whether it carries the signal on rather than ending in a parameter, ``isometric`` whether its
     backward only moves entries. ``unit_axis`` is where the layer below an activation has its units
@@ -81,6 +83,7 @@ class Plan:
 
     operations: tuple[str, ...]
     kinds: tuple[Kind, ...]
+    own: tuple[Kind, ...]
     contributions: tuple[int, ...]
     signal: tuple[tuple[bool, ...], ...]
     isometric: tuple[bool, ...]
@@ -105,11 +108,16 @@ def make_plan(names: Sequence[str], edges: Edges, parameter_leaves: frozenset[in
     by_parameter = tuple(
         any(child >= 0 and to_parameter[child] for child, _ in children) for children in edges
     )
+    made_of_weights = _made_of_weights(order, operations, edges, parameter_leaves)
+    factors = [sum(c >= 0 and not made_of_weights[c] for c, _ in children) for children in edges]
     refined = tuple(
-        _kind_among(operation, kind, sum(carries), scaled)
-        for operation, kind, carries, scaled in zip(
-            operations, base, signal, by_parameter, strict=True
+        _kind_among(
+            operations[node],
+            base[node],
+            factors[node] if operations[node] in PRODUCTS else sum(signal[node]),
+            by_parameter[node],
         )
+        for node in range(len(edges))
     )
     kinds = _with_loss(order, operations, refined, parents)
     units = [
@@ -119,6 +127,7 @@ def make_plan(names: Sequence[str], edges: Edges, parameter_leaves: frozenset[in
     return Plan(
         operations=operations,
         kinds=kinds,
+        own=refined,
         contributions=tuple(len(p) for p in parents),
         signal=signal,
         isometric=tuple(
@@ -161,6 +170,31 @@ def _parameter_branches(
         elif base[node] in ("shape", "precision") and operations[node] not in ARITHMETIC:
             branch[node] = all(branch[child] for child in children)
     return branch
+
+
+def _made_of_weights(
+    order: list[int],
+    operations: Sequence[str],
+    edges: Edges,
+    parameter_leaves: frozenset[int],
+) -> list[bool]:
+    """Which nodes compute a weight from parameters (its norm, a mask, a product of two).
+
+    A product that lacks an edge may have the network's input there.
+    """
+    made = [False] * len(edges)
+    for node in reversed(order):
+        children = [child for child, _ in edges[node] if child >= 0]
+        operation = operations[node]
+        if not children:
+            made[node] = node in parameter_leaves
+        else:
+            product = operation in PRODUCTS
+            closed = len(children) == len(edges[node]) or not product or operation in _OF_VECTORS
+            kind = base_kind(operation)
+            mixes = product or kind in ("shape", "precision") or operation == "WeightNormInterface"
+            made[node] = closed and mixes and all(made[child] for child in children)
+    return made
 
 
 def _with_loss(

@@ -192,10 +192,10 @@ class Names:
         tensors = {i: p.tensor() for i, p in known if p.optimiser == optimiser}
         return {index: tensor for index, tensor in tensors.items() if tensor is not None}
 
-    def path_of(self, module: nn.Module | None, root: nn.Module | None) -> tuple[int, str, str]:
-        """Return (root number, path, type) of a module; (-1, "", "") where there is none."""
+    def path_of(self, module: nn.Module | None, root: nn.Module | None) -> tuple[int, str]:
+        """Return (root number, path) of a module; (-1, "") where there is none."""
         if module is None or root is None:
-            return -1, "", ""
+            return -1, ""
         self.called.add(id(module))
         number = self.add_root(root)
         path = self._roots[number].paths.get(id(module))
@@ -203,7 +203,7 @@ class Names:
             path = next((_strip(p) for p, m in root.named_modules() if m is module), "?")
             self._roots[number].paths[id(module)] = path
             self._roots[number].types[id(module)] = type(module).__name__
-        return number, path, type(module).__name__
+        return number, path
 
     def full_path(self, root: int, path: str) -> str:
         """Return a path as the record shows it; the root is named only if several train."""

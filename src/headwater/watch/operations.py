@@ -136,6 +136,7 @@ ISOMETRIES = frozenset(
     """
     View UnsafeView ReshapeAlias T Transpose Permute Squeeze Unsqueeze Alias Clone PixelShuffle
     PixelUnshuffle ChannelShuffle Flip Roll Neg NegView Conj ViewAsComplex ViewAsReal
+    BackwardHookFunction
     """.split()
 )
 """Operations whose backward only moves entries: the outgoing norm is the incoming one.
@@ -143,8 +144,15 @@ ISOMETRIES = frozenset(
 Only where they pass the whole gradient to one input; the walk checks that.
 """
 
-_SUFFIX = re.compile(r"(Backward\d*(Autograd\w+)?)+(_copy)?$")
-_PASSES_ON = frozenset({"CheckpointFunction"})
+_SUFFIX = re.compile(r"(Backwards?\d*(Autograd\w+)?)+(_copy)?$")
+_PYTHON: dict[str, Kind] = {
+    "CheckpointFunction": "shape",
+    "BackwardHookFunction": "shape",
+    "SyncBatchNorm": "normalisation",
+    "CrossMapLRN2d": "normalisation",
+    "FlexAttentionAutogradOp": "attention",
+}
+"""Nodes of torch's that are written in Python."""
 
 
 def operation_name(node_name: str) -> str:
@@ -169,6 +177,4 @@ def base_kind(operation: str) -> Kind:
     """
     if operation.startswith("Foreach") and operation not in _TABLE:
         return "shape"
-    if operation in _PASSES_ON:
-        return "shape"
-    return _TABLE.get(operation, "other")
+    return _TABLE.get(operation) or _PYTHON.get(operation, "other")

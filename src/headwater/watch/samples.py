@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.records import Kind
 from headwater.watch.activations import Activations, Reading
+from headwater.watch.context import kind_at
 from headwater.watch.door import Call
 from headwater.watch.graph import Edges, Plan, Walk, make_plan, walk
 from headwater.watch.ledger import scalars, settle
@@ -36,6 +38,7 @@ class Shape:
     parameters: dict[int, int | None]
     onward: list[list[int]]
     places: list[Place]
+    kinds: list[Kind]
     sites: list[int]
     calls: list[int]
     readable: list[int]
@@ -244,19 +247,21 @@ class Sampler:
     def _site(self, graph: Walk, shape: Shape, places: list[Place]) -> None:
         plan = shape.plan
         shape.places = places
-        shape.sites = []
+        shape.sites, shape.kinds = [], []
         for node, place in enumerate(places):
             parameter = shape.parameters.get(node)
-            operation, kind = plan.operations[node], plan.kinds[node]
+            operation = plan.operations[node]
+            kind = kind_at(place, operation, plan.kinds[node], plan.own[node], places[0])
             if operation == "AccumulateGrad":
                 operation = "parameter" if parameter is not None else "input"
                 kind = "parameter" if parameter is not None else "shape"
+            shape.kinds.append(kind)
             shape.sites.append(self._sites.number(operation, kind, place, parameter))
         shape.calls = _calls(graph, shape.sites)
         shape.readable = _readable(shape)
 
     def _note_unseen(self, sample: GraphSample, graph: Walk, shape: Shape) -> None:
-        for node, kind in enumerate(shape.plan.kinds):
+        for node, kind in enumerate(shape.kinds):
             if kind == "other":
                 name = graph.names[node]
                 self.unknown[name] = self.unknown.get(name, 0) + 1
@@ -275,7 +280,7 @@ def _new_shape(graph: Walk, leaves: Mapping[int, int | None]) -> Shape:
         [child for (child, _), carries in zip(children, signal, strict=True) if carries]
         for children, signal in zip(graph.edges, plan.signal, strict=True)
     ]
-    return Shape(plan, dict(leaves), onward, places=[], sites=[], calls=[], readable=[])
+    return Shape(plan, dict(leaves), onward, places=[], kinds=[], sites=[], calls=[], readable=[])
 
 
 def _calls(graph: Walk, sites: Sequence[int]) -> list[int]:
@@ -294,7 +299,7 @@ def _readable(shape: Shape) -> list[int]:
     counts = Counter(shape.sites)
     return [
         node
-        for node, kind in enumerate(shape.plan.kinds)
+        for node, kind in enumerate(shape.kinds)
         if kind == "activation"
         and shape.calls[node] % -(-counts[shape.sites[node]] // _CALLS_READ) == 0
     ]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from headwater.records import Kind, ParameterInfo, Site
 from headwater.watch.names import Names
-from headwater.watch.operations import ARITHMETIC
 from headwater.watch.stacks import Place
 
 _LARGEST_SOURCE = 1 << 20
-_NORM = re.compile(r"Norm", re.IGNORECASE)
-_ACTIVATION = re.compile(r"Activation|GELU|Swish|SiLU|Mish")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +40,7 @@ class SiteTable:
         key = (operation, kind, id(place), parameter)
         number = self._numbers.get(key)
         if number is None:
-            root, path, module_type = self.names.path_of(place.module(), place.root())
-            if operation in ARITHMETIC and kind != "loss":
-                kind = _hand_written(module_type, kind)
+            root, path = self.names.path_of(place.module(), place.root())
             self._drafts.append(_Draft(operation, kind, place, root, path, parameter))
             number = self._numbers[key] = len(self._drafts) - 1
         return number
@@ -78,13 +72,6 @@ class SiteTable:
             user_line=place.user_line,
             parameter=owner.name if owner else "",
         )
-
-
-def _hand_written(module_type: str, kind: Kind) -> Kind:
-    """Arithmetic inside a normalisation or activation module is that module's own."""
-    if _NORM.search(module_type):
-        return "normalisation"
-    return "activation" if _ACTIVATION.search(module_type) else kind
 
 
 def _read(file: str) -> str:

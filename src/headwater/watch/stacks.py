@@ -37,14 +37,15 @@ _LAUNCHER = str(Path(__file__).with_name("launcher.py"))
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platlib", "purelib")})
 _NEVER_A_MODULE: Callable[[], None] = lambda: None  # noqa: E731
 
-_Key = tuple[str, int, str, str, int, int, bool]
-Layer = Literal["torch", "call", "compiler", "checkpoint", "library", "user"]
+_Key = tuple[str, int, str, str, int, int, str, bool]
+Layer = Literal["torch", "function", "call", "compiler", "checkpoint", "library", "user"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Place:
     """Where a node was made; one object for each distinct place, compared by identity.
 
+    ``called`` is the function of torch that led there, of those that are written in Python, and
     ``checkpointed`` says that it was made under activation checkpointing.
     """
 
@@ -55,6 +56,7 @@ class Place:
     user_line: int = 0
     module: Callable[[], nn.Module | None] = _NEVER_A_MODULE
     root: Callable[[], nn.Module | None] = _NEVER_A_MODULE
+    called: str = ""
     checkpointed: bool = False
 
 
@@ -63,6 +65,8 @@ NOWHERE = Place()
 _TORCH_LAYERS: dict[str, Layer] = {
     "/_dynamo/convert_frame.py": "compiler",
     "/utils/checkpoint.py": "checkpoint",
+    "/nn/functional.py": "function",
+    "/amp/grad_scaler.py": "function",
 }
 
 
@@ -158,7 +162,7 @@ class Stacks:
         frame: FrameType | None = sys._getframe(2)
         inner = user = None
         module = root = None
-        checkpointed = False
+        called, checkpointed = "", False
         while frame is not None:
             layer = self._layer(frame.f_code)
             if layer in ("user", "library"):
@@ -167,12 +171,15 @@ class Stacks:
             elif layer == "call":
                 root = frame.f_locals["self"]
                 module = module if module is not None else root
+            elif layer == "function":
+                called = called if inner else frame.f_code.co_name
             elif layer == "checkpoint":
                 checkpointed = True
             elif layer == "compiler":
                 return list(self._original())
             frame = frame.f_back
-        trace = self._trace(inner, user, module, root, checkpointed)
+        where = (inner, user, module, root)
+        trace = self._trace(*where, called=called, checkpointed=checkpointed)
         return Trace(trace.place, _unobserved(self._original())) if ANOMALY.wished else trace
 
     def _trace(
@@ -181,12 +188,14 @@ class Stacks:
         user: FrameType | None,
         module: nn.Module | None,
         root: nn.Module | None,
+        *,
+        called: str,
         checkpointed: bool,
     ) -> Trace:
         file, line = _position(inner)
         user_file, user_line = _position(user)
         function = inner.f_code.co_name if inner else ""
-        key = (file, line, function, user_file, user_line, id(module), checkpointed)
+        key = (file, line, function, user_file, user_line, id(module), called, checkpointed)
         trace = self._traces.get(key)
         if trace is None or trace.place.module() is not module:
             place = Place(
@@ -197,6 +206,7 @@ class Stacks:
                 user_line=user_line,
                 module=weakref.ref(module) if module is not None else _NEVER_A_MODULE,
                 root=weakref.ref(root) if root is not None else _NEVER_A_MODULE,
+                called=called,
                 checkpointed=checkpointed,
             )
             trace = self._traces[key] = Trace(place)
@@ -226,7 +236,16 @@ class Stacks:
             user_file=where["file"],
             user_line=int(where["line"]),
         )
-        key = (place.file, place.line, place.function, place.user_file, place.user_line, 0, False)
+        key = (
+            place.file,
+            place.line,
+            place.function,
+            place.user_file,
+            place.user_line,
+            0,
+            "",
+            False,
+        )
         return self._traces.setdefault(key, Trace(place)).place
 
 
