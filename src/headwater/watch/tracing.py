@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ class Tracing:
             ANOMALY.put(on=True)
 
     @staticmethod
-    def modules() -> set[int]:
+    def modules() -> Set[int]:
         """Return ids of all modules that have made a node while traced, even one cut off since."""
         return STACKS.modules
 
