@@ -163,6 +163,7 @@ def test_a_run_killed_before_its_run_json_reads_and_says_so(tmp_path: Path) -> N
     writer = RunWriter(tmp_path / "x")
     writer.append("pulse", {"step": [0], "gradient_norms": [[1.0, 2.0]]})
     writer.append("sites", made_up.columns("sites", [{"step": 0, "node": 0, "site": 2}]))
+    (tmp_path / "x/run.json").unlink()
     run = Run.open(tmp_path / "x")
     assert run.pulse.num_rows == 1
     assert run.info.observation["notes"] == [

@@ -111,13 +111,19 @@ def test_columns_of_unequal_length_are_refused_and_nothing_is_written(tmp_path: 
     writer = RunWriter(tmp_path / "run")
     with pytest.raises(ValueError, match="differ in length"):
         writer.append("pulse", {"step": [0, 1], "loss": [0.5]})
-    assert list((tmp_path / "run").iterdir()) == []
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
+
+
+def test_a_folder_given_twice_is_the_first_one_s(tmp_path: Path) -> None:
+    RunWriter(tmp_path / "run")
+    with pytest.raises(RunExistsError, match="already holds a run"):
+        RunWriter(tmp_path / "run")
 
 
 def test_an_empty_batch_writes_nothing(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path / "run")
     writer.append("pulse", {"step": []})
-    assert list((tmp_path / "run").iterdir()) == []
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
 
 
 def test_a_closed_writer_says_so(tmp_path: Path) -> None:

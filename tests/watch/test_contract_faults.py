@@ -208,7 +208,7 @@ def test_where_run_json_cannot_be_written_the_training_goes_on(
         "headwater: stopped observing (OSError: [Errno 28] No space left on device); "
         "the training goes on\n"
     )
-    assert headwater.Run.open(tmp_path / "run").info.observation["status"] == "running"
+    assert headwater.Run.open(tmp_path / "run").info.observation["status"] == "stopped"
 
 
 def test_a_fault_within_an_optimiser_that_steps_in_backward_leaves_no_hook(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.errors import RunExistsError
-from headwater.runs.atomic import replace_json
+from headwater.runs.atomic import overwrite_json, replace_json
 from headwater.runs.info import RunInfo
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from headwater.runs.schema import TableName
 
 BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would turn bytes of 10 into two
+LAST_WORDS = 512
+"""Blanks at the end of ``run.json``: a full disk still has room there to say that it was full."""
 RECORD_FILES = ("run.json", "pulse.arrow", "parameters.arrow", "sites.arrow")
 
 
@@ -52,6 +54,11 @@ class RunWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         if any((self.folder / name).exists() for name in RECORD_FILES):
             raise RunExistsError(str(folder))
+        try:  # of two processes that were given one folder, one has it
+            with (self.folder / "run.json").open("x", encoding="ascii") as file:
+                file.write("{}")
+        except FileExistsError:
+            raise RunExistsError(str(folder)) from None
         self._process = os.getpid()
         self._lock = threading.RLock()  # a signal handler may flush in the middle of a flush
         self._written: dict[TableName, int] = {}
@@ -67,7 +74,19 @@ class RunWriter:
             return
         with self._lock:
             self._check_open()
-            replace_json(self.folder / "run.json", info.to_json())
+            replace_json(self.folder / "run.json", info.to_json(), spare=LAST_WORDS)
+
+    def amend_info(self, info: RunInfo) -> None:
+        """Replace ``run.json`` even on a full disk, by an ``info`` little longer than the last.
+
+        Raises:
+            OSError: It cannot be written for another reason, or has grown by too much.
+        """
+        try:
+            self.write_info(info)
+        except OSError:
+            with self._lock:
+                overwrite_json(self.folder / "run.json", info.to_json())
 
     def append(self, table: TableName, columns: Mapping[str, Sequence[Any]]) -> None:
         """Add rows to a table as one record batch, in one write; columns left out are null.

@@ -6,6 +6,7 @@ takes all hooks away, is said once, is written into the record, and the training
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -88,7 +89,6 @@ class Observation:
         # A block in a thread of its own is that thread's; the main one may leave it to another.
         self._thread = None if self._home == threading.main_thread().ident else self._home
         self._written_state: tuple[Any, ...] = ()
-        self._last_info = RunInfo()
 
     @property
     def backwards(self) -> int:
@@ -111,8 +111,8 @@ class Observation:
 
     def flush(self) -> None:
         """Write all that has been seen so far."""
-        self._delivery.pass_on()
-        self._recorder.flush()
+        self._guard(self._delivery.pass_on)
+        self._guard(self._recorder.flush)
 
     def finish(self, exit_code: int | None, exception: str | None) -> None:
         """Take everything away, write what is left, and close the record."""
@@ -129,8 +129,7 @@ class Observation:
             except Exception as error:
                 self.fail(error)
         if self.failure is not None:
-            with suppress(Exception):
-                self._writer.write_info(self._identity.closing(self._last_info))
+            self._amend()
         self._writer.close()
 
     def fail(self, error: Exception) -> None:
@@ -141,6 +140,7 @@ class Observation:
         self._detach()
         reason = _in_one_line(error)
         self._identity.stop(reason)
+        self._amend()
         with suppress(Exception):  # a stderr that is closed, or on a full disk
             print(f"headwater: stopped observing ({reason}); the training goes on", file=sys.stderr)
             if os.environ.get("HEADWATER_DEBUG"):
@@ -248,16 +248,21 @@ class Observation:
     def _write_info(self) -> None:
         self._writer.write_info(self._info())
 
+    def _amend(self) -> None:
+        """Add how it ended to the last ``run.json``, where a new one may not be had."""
+        path = self._writer.folder / "run.json"
+        with suppress(Exception):
+            last = RunInfo.from_json(json.loads(path.read_bytes())) if path.exists() else RunInfo()
+            self._writer.amend_info(self._identity.closing(last))
+
     def _info(self) -> RunInfo:
-        info = self._identity.info(
+        return self._identity.info(
             names=self._names,
             sites=self._sites,
             cadence=self._cadence,
             elapsed_s=self._course.elapsed_s(),
             unknown=self._sampler.unknown,
         )
-        self._last_info = info
-        return info
 
 
 def _in_one_line(error: Exception) -> str:
