@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import Any
 
 import torch
