@@ -18,8 +18,9 @@ import torch.fx.traceback
 from torch.autograd.function import BackwardCFunction
 
 import headwater
+from headwater.watch.tracebacks import HIDDEN
 
-OURS = str(Path(headwater.__file__).parent)
+OURS = (str(Path(headwater.__file__).parent), HIDDEN)
 _OPTIMISERS = sys.modules["torch.optim.optimizer"]
 _MODULES = torch.nn.modules.module
 

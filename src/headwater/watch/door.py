@@ -28,6 +28,7 @@ from torch.optim.optimizer import (
 
 from headwater.watch.aside import aside, never_compile
 from headwater.watch.reach import out_of_reach
+from headwater.watch.tracebacks import hide_frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class Door:
     def _replace(self, owner: Any, name: str, make: Callable[[Any, _Hold], Any]) -> None:
         original, hold = vars(owner)[name], _Hold()
         replacement = functools.wraps(original)(make(original, hold))
+        hide_frame(replacement)
         never_compile(replacement)
         setattr(owner, name, replacement)
 
@@ -193,6 +195,7 @@ class Door:
             self._tell(lambda listener: listener.gradient_stands(optimiser))
             return loss
 
+        hide_frame(heard)
         never_compile(heard)
         return heard
 

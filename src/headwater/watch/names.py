@@ -129,7 +129,8 @@ class Names:
         if known.root is None:
             paths = self._roots[root].paths
             path = paths[id(owner)]
-            known.tensor = _Slot(weakref.ref(owner), name, id(parameter))
+            if isinstance(owner._parameters, dict):  # a scripted module makes them anew
+                known.tensor = _Slot(weakref.ref(owner), name, id(parameter))
             known.root, known.module, known.module_id = root, path, id(owner)
             known.module_type = type(owner).__name__
             groups = getattr(owner, "groups", 1)

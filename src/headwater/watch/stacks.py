@@ -29,6 +29,7 @@ from torch.autograd.function import BackwardCFunction
 
 from headwater.watch.anomaly import ANOMALY
 from headwater.watch.aside import aside, never_compile
+from headwater.watch.tracebacks import HIDDEN, hide_frame
 
 _TORCH = str(Path(torch.__file__).parent)
 _OURS = str(Path(__file__).parents[1])
@@ -138,7 +139,7 @@ class Stacks:
             return "call"
         if name.startswith(_TORCH):
             return _TORCH_LAYERS.get(name.removeprefix(_TORCH), "torch")
-        if name.startswith(_OURS) and not name.startswith(_DEMO):
+        if name.startswith((_OURS, HIDDEN)) and not name.startswith(_DEMO):
             return "torch"
         if name.startswith(_LIBRARIES) or name.startswith("<frozen"):
             return "library"
@@ -220,7 +221,7 @@ class Stacks:
         inner = user = None
         for match in reversed(found):
             name = match["file"]
-            if name.startswith((_TORCH, _OURS)):
+            if name.startswith((_TORCH, _OURS, HIDDEN)):
                 continue
             inner = inner or match
             if not name.startswith((*_LIBRARIES, "<frozen")):
@@ -259,7 +260,7 @@ def _unobserved(lines: list[str]) -> list[str]:
     return [
         line
         for line, file in zip(lines[begin:], files[begin:], strict=True)
-        if not file.startswith(_OURS) or file.startswith(_DEMO)
+        if not file.startswith((_OURS, HIDDEN)) or file.startswith(_DEMO)
     ]
 
 
@@ -279,6 +280,7 @@ def _traced(apply: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             ANOMALY.put(on=was_on)
 
+    hide_frame(traced)
     never_compile(traced)
     return traced
 

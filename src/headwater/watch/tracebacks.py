@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, TracebackType
+from typing import Any
 
 PACKAGE = str(Path(__file__).parent.parent) + os.sep
+
+HIDDEN = "<headwater, passed over as importlib._bootstrap is>"
+"""The file of our functions that call the script's: ``warnings.warn`` counts no frame so named.
+
+A frame more would move the line that a warning is about, and with it what is printed and filtered.
+"""
+
+
+def hide_frame(function: Callable[..., Any]) -> None:
+    """Let a function's frame not count where a warning goes up the stack."""
+    function.__code__ = function.__code__.replace(co_filename=HIDDEN)
 
 
 def hide_our_frames(error: BaseException, boundary: frozenset[CodeType]) -> None:
@@ -51,4 +64,4 @@ def _without_ours(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _is_ours(trace: TracebackType) -> bool:
-    return trace.tb_frame.f_code.co_filename.startswith(PACKAGE)
+    return trace.tb_frame.f_code.co_filename.startswith((PACKAGE, HIDDEN))
