@@ -417,6 +417,47 @@ def raw_tensors() -> Network:
     return Network({f"weights[{i}]": w for i, w in enumerate(weights)}, backward)
 
 
+def lazy() -> Network:
+    """Its parameters have no shape before the first forward pass."""
+    model, x = nn.Sequential(nn.LazyLinear(5), nn.ReLU(), nn.LazyLinear(1)), torch.randn(6, 4)
+    return scalar_loss(model, lambda: model(x).square().mean())
+
+
+def nested(layout: torch.layout) -> Callable[[], Network]:
+    def build() -> Network:
+        model, parts = nn.Linear(4, 4), [torch.randn(2, 4), torch.randn(3, 4)]
+
+        def loss() -> Tensor:
+            x = torch.nested.nested_tensor(parts, layout=layout)
+            return torch.nested.to_padded_tensor(F.relu(model(x)), 0.0).square().sum()
+
+        return scalar_loss(model, loss)
+
+    return build
+
+
+def mkldnn() -> Network:
+    model, x = nn.Linear(4, 4), torch.randn(6, 4)
+    return scalar_loss(model, lambda: F.relu(model(x).to_mkldnn().to_dense()).square().sum())
+
+
+def thousands_of_views() -> Network:
+    model, x = nn.Linear(4, 4), torch.randn(4, 4)
+
+    def loss() -> Tensor:
+        h = model(x)
+        for i in range(2000):
+            h = h.view(2, 8) if i % 2 == 0 else h.view(4, 4)
+        return F.relu(h).square().sum()
+
+    return scalar_loss(model, loss)
+
+
+def empty_batch() -> Network:
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
+    return scalar_loss(model, lambda: model(torch.randn(0, 4)).sum())
+
+
 def deep_linear(scale: float, depth: int) -> Network:
     model = nn.Sequential(*(nn.Linear(4, 4, bias=False) for _ in range(depth)))
     for layer in model:
@@ -459,4 +500,10 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "own function": own_function,
     "grad around a backward": grad_around_a_backward,
     "raw tensors": raw_tensors,
+    "lazy": lazy,
+    "nested": nested(torch.strided),
+    "jagged": nested(torch.jagged),
+    "mkldnn": mkldnn,
+    "thousands of views": thousands_of_views,
+    "empty batch": empty_batch,
 }

@@ -55,6 +55,8 @@ def assert_accounts(ledger: Ledger, decades: Mapping[str, float]) -> None:
         assert ledger.measured(name) == pytest.approx(expected, abs=1e-5), name
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype")
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_entries_of_every_parameter_sum_to_its_gradient(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

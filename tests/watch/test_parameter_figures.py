@@ -431,3 +431,37 @@ def test_gradients_zeroed_in_place_do_not_count_as_received(tmp_path: Path) -> N
     got = {info.name: info.got_gradient for info in run.record.parameters}
     assert got["used.weight"]
     assert not got["unused.weight"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_gradient_an_adversary_asks_for_is_neither_a_step_nor_a_loss(
+    known: bool, tmp_path: Path
+) -> None:
+    model, losses = network(), []
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    with headwater.watch(model if known else None, every=1, out=tmp_path / "run") as run:
+        for _ in range(3):
+            x = torch.randn(5, 4, requires_grad=True)
+            (slope,) = torch.autograd.grad(model(x).square().mean(), x)
+            optimiser.zero_grad()
+            loss = model((x + 0.1 * slope.sign()).detach()).square().mean()
+            losses.append(loss.item())
+            loss.backward()
+            optimiser.step()
+    pulse = run.record.pulse.to_pylist()
+    assert [row["loss"] for row in pulse] == losses
+    assert [row["backwards"] for row in pulse] == [2, 2, 2]
+
+
+def test_a_loop_that_asks_for_its_parameters_gradients_has_its_loss(tmp_path: Path) -> None:
+    model, losses = network(), []
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    with headwater.watch(every=1, out=tmp_path / "run") as run:
+        for _ in range(3):
+            loss = model(torch.randn(5, 4)).square().mean()
+            losses.append(loss.item())
+            gradients = torch.autograd.grad(loss, list(model.parameters()))
+            for p, gradient in zip(model.parameters(), gradients, strict=True):
+                p.grad = gradient
+            optimiser.step()
+    assert run.record.pulse["loss"].to_pylist() == losses

@@ -101,8 +101,14 @@ class Course:
         step = self._step
         step.backwards += 1
         self.backwards += 1
-        self._losses.note(step, call, optimiser_known=bool(self._optimisers))
-        if not step.sampled or len(step.graphs) >= _GRAPHS_A_STEP:
+        graph = self._sample(call) if step.sampled else None
+        trains = bool(self._optimisers) or self._names.has_module
+        self._losses.note(step, call, trains_otherwise=trains)
+        return graph
+
+    def _sample(self, call: Call) -> GraphSample | None:
+        step = self._step
+        if len(step.graphs) >= _GRAPHS_A_STEP:
             return None
         if compiles_autograd():
             self._identity.note(COMPILED)

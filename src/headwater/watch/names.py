@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from headwater.records import ParameterInfo
 
@@ -145,7 +146,7 @@ class Names:
         self.parameters.append(
             _Known(
                 tensor=weakref.ref(tensor),
-                shape=tuple(tensor.shape),
+                shape=_shape(tensor),
                 dtype=str(tensor.dtype).removeprefix("torch."),
                 requires_grad=tensor.requires_grad,
             )
@@ -181,6 +182,11 @@ class Names:
             for tensor in group["params"]:
                 self.parameters[self.add_parameter(tensor)].optimiser = index
         self.changes += 1
+
+    @property
+    def has_module(self) -> bool:
+        """Whether a module that trains is known."""
+        return any(root.trains for root in self._roots)
 
     def with_gradients(self) -> list[tuple[int, Tensor]]:
         """Return the parameters that hold a gradient, by index."""
@@ -243,7 +249,7 @@ class Names:
                 ParameterInfo(
                     name=(self._placed(root, name, prefixes) if root is not None else name)
                     or f"parameter[{index}]",
-                    shape=known.shape,
+                    shape=_shape(tensor) if tensor is not None else known.shape,
                     dtype=known.dtype,
                     requires_grad=known.requires_grad,
                     module=self._placed(root, path, prefixes) if root is not None else "",
@@ -270,6 +276,10 @@ class Names:
             taken[name] = taken.get(name, 0) + 1
             prefixes[number] = name if taken[name] == 1 else f"{name}#{taken[name]}"
         return prefixes
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return () if is_lazy(tensor) else tuple(tensor.shape)
 
 
 def _joined(*parts: str) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 from headwater.watch.stacks import NOWHERE, STACKS
 
 _LAYERS_DEEP = 4
+_VIEWS = ("ViewBackward", "UnsafeViewBackward", "TransposeBackward", "PermuteBackward")
 
 
 def saved(node: Any, name: str) -> Tensor | None:
@@ -25,7 +26,10 @@ def saved(node: Any, name: str) -> Tensor | None:
         value = getattr(node, f"_saved_{name}")
     except RuntimeError:  # changed in place since, or freed: the user's backward will say so
         return None
-    return value.detach() if isinstance(value, Tensor) else None
+    value = value.detach() if isinstance(value, Tensor) else None
+    # Nested, distributed and other tensors of their own kind have not the axes that units lie on.
+    plain = type(value) is Tensor and value.layout is torch.strided and not value.is_nested
+    return value if plain else None
 
 
 def _is_hooked(node: Any, raw: Any) -> bool:
@@ -46,6 +50,11 @@ def rebuild(node: Any, depth: int = _LAYERS_DEEP) -> Tensor | None:
     if depth == 0:
         return None
     name = node.name()
+    while name.startswith(_VIEWS):  # not by recursion: there may be thousands
+        node = node.next_functions[0][0]
+        if node is None:
+            return None
+        name = node.name()
     with torch.autocast(device_type="cpu", enabled=False):
         for prefix, recipe in _RECIPES.items():
             if name.startswith(prefix):
@@ -159,10 +168,6 @@ def _add(node: Any, depth: int) -> Tensor | None:
     return torch.add(parts[0], parts[1], alpha=node._saved_alpha)
 
 
-def _view(node: Any, depth: int) -> Tensor | None:
-    return rebuild(node.next_functions[0][0], depth) if node.next_functions[0][0] else None
-
-
 def _result(node: Any, _depth: int) -> Tensor | None:
     return saved(node, "result")
 
@@ -175,10 +180,6 @@ _RECIPES = {
     "NativeLayerNormBackward": _layer_norm,
     "NativeGroupNormBackward": _group_norm,
     "AddBackward": _add,
-    "ViewBackward": _view,
-    "UnsafeViewBackward": _view,
-    "TransposeBackward": _view,
-    "PermuteBackward": _view,
     "ReluBackward": _result,
     "TanhBackward": _result,
     "SigmoidBackward": _result,

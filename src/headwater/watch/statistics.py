@@ -16,6 +16,7 @@ from torch import Tensor
 Scalar = float | Tensor
 
 _SAFE_LOW, _SAFE_HIGH = 1e-12, 1e18  # squares of what matters stay inside float32 between these
+_MKLDNN: Any = torch._mkldnn  # type: ignore[attr-defined]
 _BLOCK = 1024  # longer float32 sums of equal entries (a mean's gradient) are off by up to 1e-4
 _BLOCKS_LISTED = 128  # so many are added here: a second kernel costs more
 
@@ -23,14 +24,25 @@ _BLOCKS_LISTED = 128  # so many are added here: a second kernel costs more
 def plain(tensor: Tensor) -> Tensor:
     """Return the dense local tensor of entries behind a gradient of any kind.
 
-    A sparse gradient gives its coalesced values, a distributed one its local shard.
+    A sparse gradient gives its coalesced values, a nested one all its parts' entries, a
+    distributed one its local shard.
     """
     if tensor.requires_grad:
         tensor = tensor.detach()
     if tensor.layout is not torch.strided:
+        if tensor.layout is _MKLDNN:
+            return tensor.to_dense()
         return tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.values()
+    if tensor.is_nested:
+        parts = [part.reshape(-1) for part in tensor.unbind()]
+        return torch.cat(parts) if parts else torch.zeros(0)
     local = getattr(tensor, "to_local", None)
     return local() if local is not None else tensor
+
+
+def entries(tensor: Tensor) -> int:
+    """Return how many entries a tensor has; what a sparse one leaves out counts, too."""
+    return (plain(tensor) if tensor.is_nested else tensor).numel()
 
 
 def norm(tensor: Tensor) -> Scalar:

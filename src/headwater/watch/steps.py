@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from headwater.watch.door import Call
 from headwater.watch.parameters import ParameterSample, Raw, read_raw
@@ -100,25 +100,30 @@ class LossScale:
 class Losses:
     """Decides which backward calls carry the loss.
 
-    A call of ``torch.autograd.grad`` counts only where it is what trains: no optimiser has
-    stepped and it builds no graph, so a gradient penalty's inner call is none.
+    A call of ``torch.autograd.grad`` counts only where it is what trains: it builds no graph, as a
+    gradient penalty's inner call does, and asks for parameters, not for an adversary's input. Raw
+    tensors may be either, so theirs counts while nothing else is known to train.
     """
 
     scale: LossScale = field(default_factory=LossScale)
     grad_trains: bool = False
 
-    def note(self, step: Step, call: Call, *, optimiser_known: bool) -> None:
+    def note(self, step: Step, call: Call, *, trains_otherwise: bool) -> None:
         """Add a call's loss to its step."""
         scale = self.scale.of(call)
         if scale is not None:
             step.loss_scale = scale
-        if call.is_grad and not call.creates_graph and not optimiser_known:
-            self.grad_trains = True
-        if call.is_grad and (call.creates_graph or not self.grad_trains):
+        if call.is_grad and not self._trains(call, trains_otherwise):
             return
+        self.grad_trains = self.grad_trains or call.is_grad
         loss = _sum_of_scalars(call)
         if loss is not None:
             step.losses.append(loss if scale is None else loss / scale)
+
+    @staticmethod
+    def _trains(call: Call, trains_otherwise: bool) -> bool:
+        asks = any(isinstance(tensor, nn.Parameter) for tensor in call.inputs or ())
+        return not call.creates_graph and (asks or not trains_otherwise)
 
 
 def _sum_of_scalars(call: Call) -> Scalar | None:

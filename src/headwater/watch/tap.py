@@ -18,7 +18,7 @@ from torch import Tensor
 
 from headwater.watch.aside import aside
 from headwater.watch.graph import Plan, Walk
-from headwater.watch.statistics import Scalar, combine, norm
+from headwater.watch.statistics import Scalar, combine, entries, norm
 
 Children = tuple[tuple[int, int], ...]
 
@@ -138,7 +138,7 @@ class Tap:
         """Note a gradient handed back by ``torch.autograd.grad`` instead of arriving at a leaf."""
         if self.measured.arriving[node] is None:
             self.measured.arriving[node] = norm(gradient)
-            self.measured.elements[node] = gradient.numel()
+            self.measured.elements[node] = entries(gradient)
 
     @aside
     def _before(self, number: int, _grad_outputs: Sequence[Tensor | None]) -> None:
@@ -192,7 +192,7 @@ class Tap:
     def _arrive(self, number: int, grad_outputs: Sequence[Tensor | None]) -> Scalar:
         present = [gradient for gradient in grad_outputs if gradient is not None]
         measured = self.measured
-        measured.elements[number] = sum([gradient.numel() for gradient in present])
+        measured.elements[number] = sum([entries(gradient) for gradient in present])
         mark = self._marks.pop(number, None)
         if len(present) == 1:
             sent = measured.contributions[number]
@@ -221,6 +221,6 @@ class Tap:
 
 
 def _mark(gradient: Tensor) -> tuple[int, int]:
-    if gradient.layout is not torch.strided or type(gradient) is not Tensor:
+    if type(gradient) is not Tensor or gradient.layout is not torch.strided or gradient.is_nested:
         return (id(gradient), -1)  # no address of its own: measured again
     return (gradient.data_ptr(), gradient._version)
