@@ -535,6 +535,67 @@ def losses_of_every_form() -> Left:
     return left_by(model, optimiser)
 
 
+class Failing(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        raise ValueError("the user's own")
+
+
+def anomaly_mode_of_the_user_s() -> Left:
+    """Every way to switch it on, around passes that fail in every way; torch warns of each."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+    told: list[Any] = []
+
+    def forward(fails: str) -> Tensor:
+        y = model(torch.ones(3, 2))
+        if fails == "by a nan":
+            y = (y * 0).sqrt() * 0
+        if fails == "by itself":
+            y = Failing.apply(y)
+        if fails == "by a change in place":
+            y = y.exp()
+            y.detach().add_(1)
+        return y.sum()
+
+    def around_all(fails: str) -> None:
+        with torch.autograd.detect_anomaly():
+            forward(fails).backward()
+
+    def around_backward(fails: str) -> None:
+        loss = forward(fails)
+        with torch.autograd.set_detect_anomaly(True):
+            loss.backward()
+
+    def twice(fails: str) -> None:
+        with torch.autograd.detect_anomaly(check_nan=False):
+            gradients = torch.autograd.grad(forward(""), model.parameters(), create_graph=True)
+            size = sum(gradient.square().sum() for gradient in gradients)
+            assert isinstance(size, Tensor)
+            (Failing.apply(size) if fails else size).backward()
+
+    def without(fails: str) -> None:
+        torch.autograd.grad(forward(fails), model.parameters(), create_graph=True)
+
+    for way in (without, around_all, around_backward, twice, without):
+        for fails in ("", "by a nan", "by itself", "by a change in place"):
+            try:
+                way(fails)
+            except (RuntimeError, ValueError) as error:
+                told.append(str(error))
+            told.append((torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()))
+            forward("").backward()
+            model.zero_grad()
+    torch.autograd.set_detect_anomaly(True, check_nan=False)
+    around_all("")
+    told.append((torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()))
+    torch.autograd.set_detect_anomaly(False)
+    return left_by(model, told=told)
+
+
 PROGRAMS: tuple[Program, ...] = (
     dropout_and_batch_norm_with_validation_between,
     a_transformer_s_fast_path_in_validation,
@@ -564,6 +625,7 @@ PROGRAMS: tuple[Program, ...] = (
     numbers_that_are_not_there,
     scripted_code,
     losses_of_every_form,
+    anomaly_mode_of_the_user_s,
 )
 
 

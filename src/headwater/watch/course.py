@@ -104,6 +104,7 @@ class Course:
         graph = self._sample(call) if step.sampled else None
         trains = bool(self._optimisers) or self._names.has_module
         self._losses.note(step, call, trains_otherwise=trains)
+        self._tracing.forget(call.roots)
         return graph
 
     def _sample(self, call: Call) -> GraphSample | None:
@@ -128,7 +129,7 @@ class Course:
             token.tap.detach()
             self._taps = [tap for tap in self._taps if tap is not token.tap]
             self._cadence.charge(token.tap.seconds)
-        self._tracing.resume()
+        self._tracing.resume(self._made(call, results))
         if call.nested:
             return
         reached = None
@@ -243,6 +244,12 @@ class Course:
         if self._step.sampled:
             for index in gradients if reached is None else reached:
                 self._names.parameters[index].got_gradient = True
+
+    def _made(self, call: Call, results: Sequence[Tensor | None] | None) -> Sequence[Tensor | None]:
+        """Return the gradients that a backward pass made, where they have a graph of their own."""
+        if not call.creates_graph or results is None:
+            return ()
+        return results if call.is_grad else [tensor.grad for _, tensor in self._with_gradients()]
 
     def _with_gradients(self) -> list[tuple[int, Tensor]]:
         tensors = [known.tensor() for known in self._names.parameters]

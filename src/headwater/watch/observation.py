@@ -106,6 +106,7 @@ class Observation:
         given, self._given = self._given, ((), ())  # the model must not live for our sake
         self._identity.ask_revision()
         self._recorder.start()
+        self._tracing.open()
         DOOR.enter(self)
         self._course.begin(*given)
 
@@ -154,7 +155,7 @@ class Observation:
         self.active = False
         with ExitStack() as stack:  # each, even where one fails
             stack.callback(DOOR.leave, self)
-            stack.callback(self._tracing.set, False)
+            stack.callback(self._tracing.close)
             stack.callback(self._course.let_go)
 
     # ------------------------------------------------------------ what passes the door

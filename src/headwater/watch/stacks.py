@@ -16,7 +16,7 @@ import sys
 import sysconfig
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import torch
 import torch.fx.traceback as fx_traceback
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
 from headwater.watch.anomaly import ANOMALY
@@ -74,20 +74,22 @@ _TORCH_LAYERS: dict[str, Layer] = {
 class Trace(list[str]):
     """The one-line traceback that autograd keeps, with the place it stands for."""
 
-    __slots__ = ("place",)
+    __slots__ = ("ours_alone", "place")
 
     def __init__(self, place: Place, lines: list[str] | None = None) -> None:
         text = linecache.getline(place.file, place.line).strip()
         line = f'  File "{place.file}", line {place.line}, in {place.function}\n    {text}\n'
         super().__init__([line] if lines is None else lines)
         self.place = place
+        self.ours_alone = lines is None
 
 
 class Stacks:
-    """Answers autograd's question for a stack trace while tracing is on.
+    """Answers autograd's question for a stack trace, to the user without frames of ours.
 
-    ``start`` and ``stop`` may be nested by several observations; what they replace is put back when
-    the last one stops. Where the user wants anomaly mode, nodes keep the whole text as well.
+    ``open`` and ``close``, ``start`` and ``stop`` may be nested by several observations; what they
+    replace is put back when the last one is done. Where the user wants anomaly mode, nodes keep the
+    whole text as well.
     """
 
     def __init__(self) -> None:
@@ -96,27 +98,78 @@ class Stacks:
         self._layers: dict[int, tuple[CodeType, Layer]] = {}
         self._traces: dict[_Key, Trace] = {}
         self._faults: list[Callable[[Exception], None]] = []
+        self._tracing = 0
         self._original: Any = None
+        self._ours: Any = None
         self._apply: Any = None
+        self._traced: Any = None
         self._call_code = nn.Module._call_impl.__code__
 
-    def start(self, fault: Callable[[Exception], None]) -> None:
-        """Begin answering, with anomaly mode on; ``fault`` is told of a fault of ours."""
+    def open(self, fault: Callable[[Exception], None]) -> None:
+        """Begin answering; ``fault`` is told of a fault of ours."""
         self._faults.append(fault)
         if len(self._faults) == 1:
             self._original = fx_traceback.format_stack
-            fx_traceback.format_stack = self._answer
+            self._ours = self._answer
+            fx_traceback.format_stack = self._ours
+
+    def close(self, fault: Callable[[Exception], None]) -> None:
+        """End answering for one who opened."""
+        if fault in self._faults:
+            self._faults.remove(fault)
+            if not self._faults and fx_traceback.format_stack is self._ours:
+                fx_traceback.format_stack = self._original
+
+    def start(self) -> None:
+        """Begin tracing, with anomaly mode on."""
+        self._tracing += 1
+        if self._tracing == 1:
             self._apply = BackwardCFunction.apply
-            BackwardCFunction.apply = _traced(self._apply)  # type: ignore[method-assign]
+            self._traced = _traced(self._apply)
+            BackwardCFunction.apply = self._traced  # type: ignore[method-assign]
             ANOMALY.hold()
 
-    def stop(self, fault: Callable[[Exception], None]) -> None:
-        """End answering for one who started, for the last one leave all as the user wishes it."""
-        self._faults.remove(fault)
-        if not self._faults:
+    def stop(self) -> None:
+        """End tracing for one who started, for the last one leave all as the user wishes it."""
+        self._tracing -= 1
+        if not self._tracing:
             ANOMALY.release()
-            BackwardCFunction.apply = self._apply  # type: ignore[method-assign]
-            fx_traceback.format_stack = self._original
+            if BackwardCFunction.apply is self._traced:
+                BackwardCFunction.apply = self._apply  # type: ignore[method-assign]
+
+    def here(self) -> list[str]:
+        """Return the trace of what would be made where we are called from."""
+        return self._look()
+
+    @staticmethod
+    def label(tensors: Sequence[Tensor | None], trace: list[str]) -> None:
+        """Keep a trace in all nodes of the tensors' graphs down to those that have one."""
+        waiting: list[Any] = [t.grad_fn for t in tensors if t is not None]
+        while waiting:
+            node = waiting.pop()
+            if node is not None and "traceback_" not in node.metadata:
+                node.metadata["traceback_"] = trace
+                waiting.extend(child for child, _ in node.next_functions)
+
+    @staticmethod
+    def forget(roots: Sequence[Tensor]) -> None:
+        """Take from a graph what we kept, where the user wants to be told what torch keeps.
+
+        Anomaly mode that is switched on for the backward pass alone says that it knows nothing.
+        """
+        if not ANOMALY.wished:
+            return
+        waiting: list[Any] = [root.grad_fn for root in roots]
+        seen: set[Any] = set()
+        while waiting:
+            node = waiting.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            waiting.extend(child for child, _ in node.next_functions)
+            kept = node.metadata.get("traceback_")
+            if isinstance(kept, Trace) and kept.ours_alone:
+                del node.metadata["traceback_"]
 
     def place_of(self, node: Any) -> Place:
         """Return the place kept in a node, or NOWHERE."""
@@ -160,6 +213,8 @@ class Stacks:
     def _look(self) -> list[str]:
         if fx_traceback.should_preserve_node_meta:
             return list(self._original())
+        if not self._tracing:
+            return _unobserved(self._original())
         frame: FrameType | None = sys._getframe(2)
         inner = user = None
         module = root = None
@@ -177,7 +232,7 @@ class Stacks:
             elif layer == "checkpoint":
                 checkpointed = True
             elif layer == "compiler":
-                return list(self._original())
+                return _unobserved(self._original())
             frame = frame.f_back
         where = (inner, user, module, root)
         trace = self._trace(*where, called=called, checkpointed=checkpointed)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from headwater.watch.anomaly import ANOMALY
 from headwater.watch.stacks import STACKS
@@ -19,16 +20,25 @@ class Tracing:
         self._fault = fault
         self._eager = eager
         self._stance: Any = None
-        self._was_on: list[bool] = []
+        self._paused: list[tuple[bool, list[str] | None]] = []
+
+    def open(self) -> None:
+        """Answer for the stacks that the script asks for; nothing is traced yet."""
+        STACKS.open(self._fault)
+
+    def close(self) -> None:
+        """Trace no more, and leave what is asked of torch to torch."""
+        self.set(False)
+        STACKS.close(self._fault)
 
     def set(self, on: bool) -> None:
         """Trace the nodes made from now on, or no more."""
         if on and not self.on:
-            STACKS.start(self._fault)
+            STACKS.start()
             if self._eager:
                 self._stance = torch.compiler.set_stance("force_eager")
         elif self.on and not on:
-            STACKS.stop(self._fault)
+            STACKS.stop()
             if self._stance is not None:
                 self._stance.__exit__(None, None, None)
                 self._stance = None
@@ -36,19 +46,26 @@ class Tracing:
 
     def pause(self, *, creates_graph: bool) -> None:
         """Let a backward pass run plain: one that fails must not print what we kept."""
-        self._was_on.append(ANOMALY.on)
-        if self.on and not creates_graph:
+        self._paused.append((ANOMALY.on, STACKS.here() if self.on and creates_graph else None))
+        if self.on:
             ANOMALY.put(on=False)
 
-    def resume(self) -> None:
-        """Go on as before the backward pass."""
-        was_on = self._was_on.pop() if self._was_on else True
+    def resume(self, made: Sequence[Tensor | None] = ()) -> None:
+        """Go on as before the backward pass, and say of what it ``made`` that it was made there."""
+        was_on, trace = self._paused.pop() if self._paused else (True, None)
+        if trace is not None:
+            STACKS.label(made, trace)
         if was_on and self.on:
             ANOMALY.put(on=True)
 
+    @staticmethod
+    def forget(roots: Sequence[Tensor]) -> None:
+        """Take from a graph what we kept, where the user's own anomaly mode would print it."""
+        STACKS.forget(roots)
+
     def recover(self) -> None:
         """Trace on after a backward pass whose end was not heard."""
-        self._was_on.clear()
+        self._paused.clear()
         if self.on:
             ANOMALY.put(on=True)
 
