@@ -465,3 +465,76 @@ def test_a_loop_that_asks_for_its_parameters_gradients_has_its_loss(tmp_path: Pa
                 p.grad = gradient
             optimiser.step()
     assert run.record.pulse["loss"].to_pylist() == losses
+
+
+def test_a_group_added_later_is_held_by_its_optimiser(tmp_path: Path) -> None:
+    model = network()
+    optimiser = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    with headwater.watch(model, every=1, out=tmp_path / "run") as run:
+        for step in range(3):
+            if step == 2:
+                optimiser.add_param_group({"params": list(model[0].parameters()), "lr": 0.01})
+            optimiser.zero_grad()
+            model(torch.randn(5, 4)).sum().backward()
+            optimiser.step()
+    assert [info.optimiser for info in run.record.parameters] == [0, 0, 0, 0]
+    row = rows(run.record, 2)["0.weight"]
+    assert row["learning_rate"] == 0.01
+    assert row["applied_norm"] > 0
+
+
+def test_a_layer_put_in_later_has_its_place_and_its_name(tmp_path: Path) -> None:
+    model = network()
+    with headwater.watch(model, every=1, out=tmp_path / "run") as run:
+        model(torch.randn(5, 4)).sum().backward()
+        model.zero_grad()
+        model[2] = nn.Sequential(nn.Linear(6, 3), nn.Linear(3, 1))  # a new head
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+        model(torch.randn(5, 4)).sum().backward()
+        optimiser.step()
+    names = {n for n, _ in model.named_parameters()}
+    ledger = run.ledger()
+    assert set(ledger.names) == names
+    infos = {info.name: info for info in run.record.parameters}
+    assert infos["2.1.weight"].module == "2.1"
+    assert infos["2.1.weight"].module_type == "Linear"
+    assert {"path": "2.1", "type": "Linear"} in run.record.info.modules
+
+
+def test_what_is_thawed_and_cast_later_is_known_as_it_is(tmp_path: Path) -> None:
+    model = network()
+    model[0].requires_grad_(False)
+    with headwater.watch(model, every=1, out=tmp_path / "run") as run:
+        model(torch.randn(5, 4)).sum().backward()
+        model.zero_grad()
+        model[0].requires_grad_(True)
+        model.double()
+        model(torch.randn(5, 4).double()).sum().backward()
+    infos = {info.name: info for info in run.record.parameters}
+    assert infos["0.weight"].requires_grad
+    assert infos["0.weight"].got_gradient
+    assert infos["0.weight"].dtype == "float64"
+
+
+def test_optimisers_that_step_within_the_backward_pass_have_their_figures(tmp_path: Path) -> None:
+    model, figures = network(), Figures()
+    optimisers = {p: torch.optim.SGD([p], lr=0.1) for p in model.parameters()}
+    sizes: dict[Tensor, float] = {}
+
+    def step(p: Tensor) -> None:
+        sizes[p] = size(p.grad)
+        optimisers[p].step()
+        optimisers[p].zero_grad()
+
+    for p in model.parameters():
+        p.register_post_accumulate_grad_hook(step)
+    with headwater.watch(model, every=1, out=tmp_path / "run") as run:
+        model(torch.randn(5, 4)).square().mean().backward()
+    figures["applied_norm"] = {name: sizes[p] for name, p in model.named_parameters()}
+    found: dict[str, Row] = {}
+    for number in range(4):
+        found |= {n: row for n, row in rows(run.record, number).items() if row["applied_norm"]}
+    figures.compare(found)
+    ledger = run.ledger(0)
+    for name, value in figures["applied_norm"].items():
+        assert 10 ** ledger.decades(name) == near(value)

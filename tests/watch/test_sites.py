@@ -177,6 +177,17 @@ def test_a_library_s_line_comes_with_the_user_s_line_that_led_there(tmp_path: Pa
     assert (site.user_file, site.user_line) == (HERE, line_of("library"))
 
 
+def test_a_library_whose_name_begins_like_torch_s_is_a_library(tmp_path: Path) -> None:
+    file = Path(torch.__file__).parents[1] / "torchvision_like" / "models.py"
+    names: dict[str, Any] = {}
+    exec(compile("import torch\ndef act(x):\n    return torch.tanh(x)\n", str(file), "exec"), names)
+    weight = nn.Parameter(torch.randn(4))
+    run = watched(tmp_path / "run", lambda: names["act"](weight).sum().backward())
+    (site,) = sites(run, "Tanh")
+    assert (site.file, site.line, site.function) == (str(file), 3, "act")
+    assert site.user_file == HERE
+
+
 def test_a_library_that_calls_the_user_back_does_not_hide_the_user_s_line(tmp_path: Path) -> None:
     twice = library("def twice(f, x):\n    return f(f(x))\n")["twice"]
     weight = nn.Parameter(torch.randn(4))

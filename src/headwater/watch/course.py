@@ -268,6 +268,7 @@ class Course:
     def _optimiser_index(self, optimiser: Optimizer) -> int:
         for index, known in enumerate(self._optimisers):
             if known() is optimiser:
+                self._names.add_optimiser(index, optimiser)
                 return index
         self._optimisers.append(weakref.ref(optimiser))
         index = len(self._optimisers) - 1

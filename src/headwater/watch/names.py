@@ -55,9 +55,9 @@ class _Known:
     """What is kept of a parameter; facts are filled in as they are seen."""
 
     tensor: Callable[[], Tensor | None]
-    shape: tuple[int, ...]
-    dtype: str
-    requires_grad: bool
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    requires_grad: bool = False
     name: str = ""
     root: int | None = None
     module: str = ""
@@ -66,6 +66,13 @@ class _Known:
     groups: int = 1
     optimiser: int | None = None
     got_gradient: bool = False
+
+    def look(self, tensor: Tensor | None) -> None:
+        """Take in what may change: lazy ones get a shape, frozen ones thaw, models are cast."""
+        if tensor is not None:
+            self.shape = () if is_lazy(tensor) else tuple(tensor.shape)
+            self.dtype = str(tensor.dtype).removeprefix("torch.")
+            self.requires_grad = tensor.requires_grad
 
 
 @dataclass(slots=True)
@@ -84,6 +91,7 @@ class Names:
     _roots: list[_Root] = field(default_factory=list)
     _root_of: dict[int, tuple[Callable[[], nn.Module | None], int]] = field(default_factory=dict)
     _index: dict[int, int] = field(default_factory=dict)
+    _held: dict[int, int] = field(default_factory=dict)
     _glimpsed: dict[int, tuple[Callable[[], Tensor | None], int]] = field(default_factory=dict)
 
     def add_root(self, module: nn.Module) -> int:
@@ -94,33 +102,32 @@ class Names:
         known = self._root_of.get(id(module))
         if known is not None and known[0]() is module:
             return known[1]
-        paths: dict[int, str] = {}
-        types: dict[int, str] = {}
-        for path, child in module.named_modules():
-            paths[id(child)] = _strip(path)
-            types[id(child)] = type(child).__name__
-        root = _Root(
-            module=weakref.ref(module),
-            type=type(module).__name__,
-            trains=any(p.requires_grad for p in module.parameters()),
-            paths=paths,
-            types=types,
-        )
-        self._roots.append(root)
-        number = len(self._roots) - 1
+        trains = any(parameter.requires_grad for parameter in module.parameters())
+        self._roots.append(_Root(weakref.ref(module), type(module).__name__, trains, {}, {}))
+        self._take_in(len(self._roots) - 1, module)
+        return len(self._roots) - 1
+
+    def _take_in(self, number: int, module: nn.Module) -> None:
+        """Read a root's tree; again, when it has got a parameter that was not there before."""
+        named = [(_strip(path), child) for path, child in module.named_modules()]
+        root = self._roots[number]
+        root.paths = {id(child): path for path, child in named}
+        root.types = {id(child): type(child).__name__ for _, child in named}
         self._claim(number, module)
+        for known in self.parameters:
+            if known.root == number and known.tensor() is None:
+                known.requires_grad = False  # it was replaced, and misses no gradient
         for child in module.modules():
             for name, parameter in child.named_parameters(recurse=False):
                 self._add_owned(parameter, number, child, name)
         self.changes += 1
-        return number
 
     def _claim(self, number: int, module: nn.Module) -> None:
         """Make all modules of a tree its own; a smaller tree that is among them becomes a part."""
         paths = self._roots[number].paths
         for child in module.modules():
-            known = self._root_of.get(id(child))
-            if known is not None and self._roots[known[1]].module() is child:
+            known = self._root_of.get(id(child), (None, number))
+            if known[1] != number and self._roots[known[1]].module() is child:
                 self._roots[known[1]].within = (number, paths[id(child)])
             self._root_of[id(child)] = (weakref.ref(child), number)
 
@@ -143,14 +150,8 @@ class Names:
         index = self._index.get(id(tensor))
         if index is not None and self.parameters[index].tensor() is tensor:
             return index
-        self.parameters.append(
-            _Known(
-                tensor=weakref.ref(tensor),
-                shape=_shape(tensor),
-                dtype=str(tensor.dtype).removeprefix("torch."),
-                requires_grad=tensor.requires_grad,
-            )
-        )
+        self.parameters.append(_Known(tensor=weakref.ref(tensor)))
+        self.parameters[-1].look(tensor)
         self._index[id(tensor)] = len(self.parameters) - 1
         self.changes += 1
         return len(self.parameters) - 1
@@ -164,11 +165,13 @@ class Names:
         index = self._index.get(id(tensor))
         if index is not None and self.parameters[index].tensor() is tensor:
             return index
+        if isinstance(tensor, nn.Parameter):
+            return self._adopted(tensor)
         seen = self._glimpsed.get(id(tensor))
         if seen is not None and seen[0]() is not tensor:
             seen = None
         again = seen is not None and moment not in (None, seen[1])
-        if again or isinstance(tensor, nn.Parameter) or _global_name(tensor):
+        if again or _global_name(tensor):
             return self.add_parameter(tensor)
         if len(self._glimpsed) >= _GLIMPSES:
             self._glimpsed.clear()
@@ -176,8 +179,21 @@ class Names:
             self._glimpsed[id(tensor)] = (weakref.ref(tensor), moment)
         return None
 
+    def _adopted(self, parameter: nn.Parameter) -> int:
+        """Return the index of a new parameter, which a known module may have been given."""
+        for number, root in enumerate(self._roots):
+            module = root.module()
+            if module is not None and any(each is parameter for each in module.parameters()):
+                self._take_in(number, module)
+                break
+        return self.add_parameter(parameter)
+
     def add_optimiser(self, index: int, optimiser: torch.optim.Optimizer) -> None:
-        """Note which parameters an optimiser holds."""
+        """Note which parameters an optimiser holds; it may be given more later."""
+        held = sum(len(group["params"]) for group in optimiser.param_groups)
+        if self._held.get(index) == held:
+            return
+        self._held[index] = held
         for group in optimiser.param_groups:
             for tensor in group["params"]:
                 self.parameters[self.add_parameter(tensor)].optimiser = index
@@ -243,13 +259,14 @@ class Names:
         infos = []
         for index, known in enumerate(self.parameters):
             tensor = known.tensor()
+            known.look(tensor)
             name = known.name or (_global_name(tensor) if tensor is not None else "")
             root, path = known.root, known.module
             infos.append(
                 ParameterInfo(
                     name=(self._placed(root, name, prefixes) if root is not None else name)
                     or f"parameter[{index}]",
-                    shape=_shape(tensor) if tensor is not None else known.shape,
+                    shape=known.shape,
                     dtype=known.dtype,
                     requires_grad=known.requires_grad,
                     module=self._placed(root, path, prefixes) if root is not None else "",
@@ -265,6 +282,9 @@ class Names:
 
     def _prefixes(self) -> dict[int, str]:
         own = [(number, root) for number, root in enumerate(self._roots) if root.within is None]
+        for _, root in own:
+            module = root.module()
+            root.trains |= module is not None and any(p.requires_grad for p in module.parameters())
         training = [number for number, root in own if root.trains]
         prefixes: dict[int, str] = {}
         taken: dict[str, int] = {}
@@ -276,10 +296,6 @@ class Names:
             taken[name] = taken.get(name, 0) + 1
             prefixes[number] = name if taken[name] == 1 else f"{name}#{taken[name]}"
         return prefixes
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    return () if is_lazy(tensor) else tuple(tensor.shape)
 
 
 def _joined(*parts: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import linecache
+import os
 import re
 import sys
 import sysconfig
@@ -31,11 +32,11 @@ from headwater.watch.anomaly import ANOMALY
 from headwater.watch.aside import aside, never_compile
 from headwater.watch.tracebacks import HIDDEN, hide_frame
 
-_TORCH = str(Path(torch.__file__).parent)
-_OURS = str(Path(__file__).parents[1])
-_DEMO = str(Path(_OURS) / "demo")
+_TORCH = str(Path(torch.__file__).parent) + os.sep  # which torchvision's does not begin with
+_OURS = str(Path(__file__).parents[1]) + os.sep
+_DEMO = str(Path(_OURS) / "demo") + os.sep
 _LAUNCHER = str(Path(__file__).with_name("launcher.py"))
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platlib", "purelib")})
+_LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platlib", "purelib")})
 _NEVER_A_MODULE: Callable[[], None] = lambda: None  # noqa: E731
 
 _Key = tuple[str, int, str, str, int, int, str, bool]
@@ -64,10 +65,10 @@ class Place:
 NOWHERE = Place()
 
 _TORCH_LAYERS: dict[str, Layer] = {
-    "/_dynamo/convert_frame.py": "compiler",
-    "/utils/checkpoint.py": "checkpoint",
-    "/nn/functional.py": "function",
-    "/amp/grad_scaler.py": "function",
+    "_dynamo/convert_frame.py": "compiler",
+    "utils/checkpoint.py": "checkpoint",
+    "nn/functional.py": "function",
+    "amp/grad_scaler.py": "function",
 }
 
 
@@ -191,7 +192,7 @@ class Stacks:
         if code is self._call_code:
             return "call"
         if name.startswith(_TORCH):
-            return _TORCH_LAYERS.get(name.removeprefix(_TORCH), "torch")
+            return _TORCH_LAYERS.get(name.removeprefix(_TORCH).replace(os.sep, "/"), "torch")
         if name.startswith((_OURS, HIDDEN)) and not name.startswith(_DEMO):
             return "torch"
         if name.startswith(_LIBRARIES) or name.startswith("<frozen"):
