@@ -86,9 +86,9 @@ def moment(activation: Activation, which: Moment, variance: float) -> float:
         >>> moment(find_activation("relu"), "slope2", 3.0)
         0.5
     """
-    # The limit at 0 is read so near to it that no activation bends, and not so near that a
-    # denormal comes into play in x^4.
-    q = max(float(variance), 1e-24)
+    # The limit at 0 is read so near to it that no activation bends by an ulp, and not so near
+    # that x^4 is subnormal.
+    q = max(float(variance), 1e-40)
     if which in activation.closed:
         return activation.closed[which](q)
     return mean_over(_integrand(activation, which, q), q, activation.kinks, activation.scale)
@@ -107,7 +107,7 @@ def output_variance(activation: Activation, variance: float) -> float:
     if activation.closed.keys() >= {"mean", "square"}:
         return moment(activation, "square", variance) - moment(activation, "mean", variance) ** 2
     mean = moment(activation, "mean", variance)
-    q = max(float(variance), 1e-24)
+    q = max(float(variance), 1e-40)
     return mean_over(
         lambda x: (activation.function(x) - mean) ** 2, q, activation.kinks, activation.scale
     )

@@ -45,7 +45,7 @@ def product_mean(
         >>> round(2 * product_mean(relu, 1.0, 0.0, (0.0,)), 12)  # 1 / pi
         0.318309886184
     """
-    deviation = math.sqrt(max(variance, 1e-24))
+    deviation = math.sqrt(max(variance, 1e-40))
     inner = deviation * math.sqrt(max((1 - correlation) * (1 + correlation), NEAR_ONE))
     shine = tuple(
         kink / correlation + inner * step
@@ -163,7 +163,7 @@ def mean_of_product(activation: Activation, variance: float, correlation: float)
 def _settled_correlation(
     activation: Activation, weight_variance: float, bias_variance: float, point: FixedPoint
 ) -> CorrelationPoint:
-    q = max(point.variance, 1e-24)
+    q = max(point.variance, 1e-40)
 
     def excess(c: float) -> float:
         return (weight_variance * mean_of_product(activation, q, c) + bias_variance) / q - c
