@@ -244,6 +244,12 @@ def homogeneous_products(row: Row) -> float:
     return float(np.ptp(products) / abs(products[0]))
 
 
+def truncated(row: Row) -> float:
+    # "its variance" is that of the row above it, cut at 2: the id ends with the bound.
+    variance = truncated_normal_variance(float(row.id.rpartition("_")[2]))
+    return math.sqrt(variance) if row.quantity.startswith("std") else variance
+
+
 PREDICTIONS: tuple[tuple[str, Answers], ...] = (
     (r"max\|phi'\(x\)\|$", steepest_there),
     (r"min phi'\(x\)$", lambda row: flattest(find_activation(row.act))[0]),
@@ -269,13 +275,19 @@ PREDICTIONS: tuple[tuple[str, Answers], ...] = (
     (r"E\[phi\^2\]=E\[phi'\^2\]=\(1\+E\[a\^2\]\)/2$", rrelu_moment),
     (r"forward gain$", lambda r: gain(random_slope(r), keeps="signal")),
     (r"backward gain$", lambda r: gain(random_slope(r), keeps="gradient")),
-    (r"E\[f\(z\)\^2\] for f=1.7159 tanh", lambda r: moment(find_activation("lecun_tanh"), "square", 1)),
+    (
+        r"E\[f\(z\)\^2\] for f=1.7159 tanh",
+        lambda r: moment(find_activation("lecun_tanh"), "square", 1),
+    ),
     (r"E\[r\^2\]=1\+5/n", lambda r: relu_second_moment(int(r.number("n")))),
     (r"(E|Var)\[\w+'?(\(z\))?(\^2)?\]", closed_form),
     (r"2Phi\(1\)-1$", lambda r: moment(find_activation("hardtanh"), "slope2", 1.0)),
     (r"2\(1-Phi\(1\)\)\+2Phi", lambda r: moment(find_activation("hardtanh"), "square", 1.0)),
     (r"std relu", lambda r: math.sqrt(output_variance(find_activation("relu"), 1.0))),
-    (r"LeCun 1998.*f\(1\)$", lambda r: float(find_activation("lecun_tanh").function(np.ones(1))[0])),
+    (
+        r"LeCun 1998.*f\(1\)$",
+        lambda r: float(find_activation("lecun_tanh").function(np.ones(1))[0]),
+    ),
     (r"f'\(0\)=", lambda r: float(find_activation("lecun_tanh").derivative(np.zeros(1))[0])),
     (r"sigma_w with E\[phi\(sigma_w z\)\^2\]=1", lambda r: unit_output_gain(r.act)),
     (
@@ -301,7 +313,9 @@ PREDICTIONS: tuple[tuple[str, Answers], ...] = (
     (r"1/\|log\(chi1\+sigma_w\^2 E\[phi phi''\]\)\|", settled(lambda p: p.variance_depth)),
     (
         r"c\* \(stable",
-        lambda r: settle_correlation(r.act, r.number("sigma_w^2"), r.number("sigma_b^2")).correlation,
+        lambda r: (
+            settle_correlation(r.act, r.number("sigma_w^2"), r.number("sigma_b^2")).correlation
+        ),
     ),
     (
         r"correlation depth scale",
@@ -310,9 +324,14 @@ PREDICTIONS: tuple[tuple[str, Answers], ...] = (
     (r"gradient norm factor per layer sqrt\(chi1\) at depth->inf", final_factor),
     (
         r"sqrt\(prod_\{l=1\}",
-        lambda r: 10
-        ** log10_gradient_ratio(
-            r.act, r.number("sigma_w^2"), start=r.number("sigma_w^2"), depth=int(r.number("depth"))
+        lambda r: (
+            10
+            ** log10_gradient_ratio(
+                r.act,
+                r.number("sigma_w^2"),
+                start=r.number("sigma_w^2"),
+                depth=int(r.number("depth")),
+            )
         ),
     ),
     (r"q_\d+$", layer_variance),
@@ -349,7 +368,10 @@ PREDICTIONS: tuple[tuple[str, Answers], ...] = (
         r"\|d h_T/d h_0\|_2 for W_hh=rho",
         lambda r: recurrent_gradient(r.number("rho"), int(r.number("T"))),
     ),
-    (r"steps for the gradient norm to change by factor 10", lambda r: memory_steps(r.number("rho"))),
+    (
+        r"steps for the gradient norm to change by factor 10",
+        lambda r: memory_steps(r.number("rho")),
+    ),
     (r"sufficient condition for vanishing", lambda r: vanishing_radius(r.act)),
     (r"spectral radius of nn.RNN", lambda r: default_radius()),
     (r"cell-path gradient sigmoid\(b\)\^T", lambda r: forget_path(*forget(r))),
@@ -396,7 +418,7 @@ PREDICTIONS: tuple[tuple[str, Answers], ...] = (
     (r"largest depth L with factor\^L <= max finite", fate("overflow")),
     (
         r"(std of N\(0,1\)|its variance|variance) ?\(?.*truncat",
-        lambda r: truncated(r),
+        truncated,
     ),
     (r"sigma_w\^2 = fan_in\*Var\(W\) of nn.Linear", lambda r: kaiming_uniform_variance(5**0.5)),
     (
@@ -411,13 +433,5 @@ PREDICTIONS: tuple[tuple[str, Answers], ...] = (
 )
 
 
-def truncated(row: Row) -> float:
-    # "its variance" is that of the row above it, cut at 2: the id ends with the bound.
-    variance = truncated_normal_variance(float(row.id.rpartition("_")[2]))
-    return math.sqrt(variance) if row.quantity.startswith("std") else variance
-
-
 def answers_to(row: Row, table: tuple[tuple[str, Answers], ...]) -> Answers | None:
     return next((answer for pattern, answer in table if re.match(pattern, row.quantity)), None)
-
-

@@ -203,7 +203,6 @@ def vector_norm(row: Row) -> float:
     return float(torch.linalg.vector_norm(entries))
 
 
-
 FACTS: tuple[tuple[str, Answers], ...] = (
     (r"torch calculate_gain", calculated_gain),
     (r"torch.linalg.vector_norm", vector_norm),

@@ -112,7 +112,7 @@ def critical_points(
     def miss(q: float) -> float:
         return (critical_line(phi, q).bias_variance - bias_variance) / q
 
-    points += [critical_line(phi, q) for q in _roots(miss, phi)]
+    points += [critical_line(phi, q) for q in _roots(miss)]
     return tuple(points)
 
 
@@ -165,7 +165,7 @@ def half_stable_points(activation: str | Activation) -> tuple[CriticalPoint, ...
         slope2 = moment(phi, "slope2", q)
         return moment(phi, "tilt", q) / slope2 - 1 if slope2 > 1e-300 else math.nan
 
-    points = [critical_line(phi, q) for q in _roots(lead, phi)]
+    points = [critical_line(phi, q) for q in _roots(lead)]
     return tuple(point for point in points if point.bias_variance >= 0)
 
 
@@ -192,7 +192,7 @@ def _passes_origin(activation: Activation) -> bool:
     return value < EVEN and 1e-12 < moment(activation, "slope2", 0.0) < 1e12
 
 
-def _roots(function: Callable[[float], float], activation: Activation) -> list[float]:
+def _roots(function: Callable[[float], float]) -> list[float]:
     """Roots on the grid where the sign changes for real, and not in the last bits."""
     values = [_safe(function, float(q)) for q in GRID]
     roots: list[float] = []

@@ -100,7 +100,9 @@ def born_dead_rate(
         if inputs == 1:
             x = np.broadcast_to(np.array([[1.0, -1.0]]), (count, 1, 2))
         else:
-            x = np.broadcast_to(generator.standard_normal((inputs, points)), (count, inputs, points))
+            x = np.broadcast_to(
+                generator.standard_normal((inputs, points)), (count, inputs, points)
+            )
         for _ in range(depth - 1):
             weights = generator.standard_normal((count, width, x.shape[1]))
             x = np.maximum(weights @ x, 0.0)

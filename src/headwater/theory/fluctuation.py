@@ -89,10 +89,10 @@ def relu_layer(width: int) -> LogMoments:
         (-0.623392865, 2.362268762)
     """
     _refuse_no_width(width)
-    opened: Array = np.arange(1, width + 1) * 1.0
+    opened = np.arange(1.0, width + 1)
     # Far from the middle the probabilities underflow to 0, as they should.
-    share = binom.pmf(opened, width, 0.5)
-    share = share / share.sum()
+    chances: Array = binom.pmf(opened, width, 0.5)
+    share = chances / chances.sum()
     logs = digamma(opened / 2)
     middle = float(share @ logs)
     spread = float(share @ polygamma(1, opened / 2)) + float(share @ (logs - middle) ** 2)

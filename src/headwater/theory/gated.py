@@ -31,13 +31,15 @@ def gelu_tanh() -> Activation:
     """Return the approximation of GELU by tanh that GPT-2 and BERT used."""
 
     def gate(x: Array) -> Array:
-        return expit(2 * TANH_RATE * (x + TANH_CUBE * x**3))
+        share: Array = expit(2 * TANH_RATE * (x + TANH_CUBE * x**3))
+        return share
 
     def slope(x: Array) -> Array:
         open_ = gate(x)
         rate = 2 * TANH_RATE * (1 + 3 * TANH_CUBE * x**2)
         shut = expit(-2 * TANH_RATE * (x + TANH_CUBE * x**3))
-        return open_ + x * open_ * shut * rate
+        total: Array = open_ + x * open_ * shut * rate
+        return total
 
     return Activation(
         name="gelu_tanh",
@@ -67,7 +69,8 @@ def mish() -> Activation:
     def slope(x: Array) -> Array:
         plus = np.logaddexp(0.0, x)
         gate = np.tanh(plus)
-        return gate + x * expit(x) / np.cosh(np.minimum(plus, 350.0)) ** 2
+        total: Array = gate + x * expit(x) / np.cosh(np.minimum(plus, 350.0)) ** 2
+        return total
 
     return Activation(
         name="mish",
@@ -127,7 +130,7 @@ def _gelu_moments() -> Closed:
 
     def slope2(q: float) -> float:
         cross = q / (math.pi * (1 + q) * math.sqrt(1 + 2 * q))
-        return both(q) + cross + q / (2 * math.pi * (1 + 2 * q) ** 1.5)
+        return both(q) + cross + q / (2 * math.pi * (1 + 2 * q) * math.sqrt(1 + 2 * q))
 
     return {
         "mean": lambda q: q / math.sqrt(2 * math.pi * (1 + q)),

@@ -158,7 +158,7 @@ def panel_edges(deviation: float, kinks: tuple[float, ...], scale: float) -> Arr
     centres = np.array([0.0, *kinks])
     around = (centres[:, None] + np.concatenate([-bend, [0.0], bend])).ravel()
     gauss = deviation * DENSITY_EDGES
-    edges = np.unique(np.concatenate([-gauss, gauss, around]))
+    edges: Array = np.unique(np.concatenate([-gauss, gauss, around]))
     return edges[np.abs(edges) <= reach]
 
 

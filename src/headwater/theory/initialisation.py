@@ -73,7 +73,7 @@ def gain(
         >>> round(gain("gelu"), 6), round(gain("gelu", keeps="signal"), 6)
         (1.481114, 1.53353)
         >>> round(gain("leaky_relu", 0.2), 6)  # as torch's
-        1.386750
+        1.38675
     """
     phi = find_activation(activation if param is None else f"{activation}({param!r})")
     if keeps == "gradient":
@@ -113,7 +113,9 @@ def unit_output_gain(activation: str) -> float:
     low, high = math.log(1e-8), math.log(1e8)
     if miss(low) >= 0 or miss(high) <= 0:
         raise NotCoveredError(
-            f"outputs of {phi.name} with mean square 1", "no weights give that", "take a smaller one"
+            f"outputs of {phi.name} with mean square 1",
+            "no weights give that",
+            "take a smaller one",
         )
     return math.exp(float(brentq(miss, low, high, xtol=1e-15, rtol=ROOT["rtol"])) / 2)
 
@@ -163,7 +165,8 @@ def torch_default(fan_in: float = math.inf) -> Initialisation:
     Source: torch/nn/modules/linear.py, ``reset_parameters``; pytorch#15314.
 
     Example:
-        >>> round(torch_default(512).weight_variance, 12), round(torch_default(512).bias_variance, 9)
+        >>> default = torch_default(512)
+        >>> round(default.weight_variance, 12), round(default.bias_variance, 9)
         (0.333333333333, 0.000651042)
     """
     return Initialisation(

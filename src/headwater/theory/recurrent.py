@@ -175,7 +175,9 @@ def lstm_radius(forget_bias: float, radius: float | None = None) -> float:
     return forget_path(forget_bias, 1) + rho / 4
 
 
-def gru_radius(update_bias: float = 0.0, reset_bias: float = 0.0, radius: float | None = None) -> float:
+def gru_radius(
+    update_bias: float = 0.0, reset_bias: float = 0.0, radius: float | None = None
+) -> float:
     r"""Spectral radius of a GRU's one-step Jacobian at the zero state, H to infinity.
 
     :math:`\sigma(b_z) + (1 - \sigma(b_z)) \sigma(b_r) \rho(W_{hn})`, for torch's form.

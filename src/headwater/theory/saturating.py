@@ -175,9 +175,11 @@ def sin() -> Activation:
         closed={
             "mean": constant(0.0),
             "square": lambda q: -math.expm1(-2 * q) / 2,
-            "fourth": lambda q: (3 - 4 * math.exp(-2 * q) + math.exp(-8 * q)) / 8
-            if q > 0.1
-            else 3 * q**2 * _sin_fourth_series(q),
+            "fourth": lambda q: (
+                (3 - 4 * math.exp(-2 * q) + math.exp(-8 * q)) / 8
+                if q > 0.1
+                else 3 * q**2 * _sin_fourth_series(q)
+            ),
             "slope": lambda q: math.exp(-q / 2),
             "slope2": lambda q: (1 + math.exp(-2 * q)) / 2,
             "slope4": lambda q: (3 + 4 * math.exp(-2 * q) + math.exp(-8 * q)) / 8,
@@ -192,7 +194,9 @@ def _tanh(name: str, height: float, rate: float, source: str) -> Activation:
     return Activation(
         name=name,
         formula="tanh(x)" if unit else f"{height:g} tanh({rate:.4g} x)",
-        slope_formula="1 - tanh(x)^2" if unit else f"{height * rate:.5g} (1 - tanh({rate:.4g} x)^2)",
+        slope_formula="1 - tanh(x)^2"
+        if unit
+        else f"{height * rate:.5g} (1 - tanh({rate:.4g} x)^2)",
         function=lambda x: height * np.tanh(rate * x),
         # cosh, and not 1 - tanh^2, which cancels to 0 from x = 19 on.
         derivative=lambda x: height * rate / np.cosh(np.minimum(np.abs(rate * x), 350.0)) ** 2,
