@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from headwater.theory.fluctuation import LOG10, Band
-from headwater.theory.layers import Layer, NotCovered, Residual
+from headwater.theory.layers import BatchNorm, Layer, NotCovered, Residual
 from headwater.theory.transfer import Passage, Signal, pass_layer
 
 
@@ -75,7 +75,8 @@ def forecast(layers: Sequence[Layer], *, mean_square: float = 1.0) -> tuple[Laye
         >>> round(band.mean, 2), round(band.low, 2), round(band.high, 2)
         (-3.05, -3.32, -2.79)
     """
-    passages, stopped = _forwards(layers, Signal(mean_square=mean_square))
+    shared = 0.0 if _normalises_batches(layers) else math.nan
+    passages, stopped = _forwards(layers, Signal(mean_square=mean_square, shared=shared))
     bands = _backwards(passages)
     table = [
         LayerForecast(
@@ -108,6 +109,14 @@ def forecast(layers: Sequence[Layer], *, mean_square: float = 1.0) -> tuple[Laye
             )
         )
     return tuple(table)
+
+
+def _normalises_batches(layers: Sequence[Layer]) -> bool:
+    return any(
+        isinstance(layer, BatchNorm)
+        or (isinstance(layer, Residual) and _normalises_batches(layer.branch))
+        for layer in layers
+    )
 
 
 def _forwards(layers: Sequence[Layer], signal: Signal) -> tuple[list[Passage], NotCovered | None]:

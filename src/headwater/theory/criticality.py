@@ -37,6 +37,7 @@ class CriticalPoint:
         bias_variance: :math:`\sigma_b^2`.
         chi_parallel: Slope of the variance map: below 1 the variance comes back, above 1 it runs
             away, at 1 it drifts.
+        stable: Whether it does not run away from here; at the origin, from a little above it.
 
     Example:
         >>> critical_point("tanh").weight_variance
@@ -47,11 +48,7 @@ class CriticalPoint:
     weight_variance: float
     bias_variance: float
     chi_parallel: float
-
-    @property
-    def stable(self) -> bool:
-        """Whether the variance does not run away from here."""
-        return self.chi_parallel <= 1 + NOISE
+    stable: bool
 
 
 def critical_line(activation: str | Activation, variance: float) -> CriticalPoint:
@@ -77,11 +74,13 @@ def critical_line(activation: str | Activation, variance: float) -> CriticalPoin
         )
     weight = 1 / slope2
     bias = variance - weight * moment(phi, "square", variance)
+    nearby = max(variance, 1e-3)  # at the origin the slope is 1 for all, and only tells nearby
     return CriticalPoint(
         variance=variance,
         weight_variance=weight,
         bias_variance=bias,
         chi_parallel=chi_parallel(phi, variance, weight),
+        stable=chi_parallel(phi, nearby, weight) <= 1 + NOISE,
     )
 
 

@@ -35,7 +35,7 @@ class Signal:
         mean_square: Over units, of one sample.
         mean: Over units.
         shared: Mean product of one unit's outputs for two samples; 0 if samples have nothing
-            in common.
+            in common, nan if nobody needs to know (it takes double integrals).
         gaussian: Whether the units are Gaussian with mean 0, as after a dense layer.
         doubt: Variance of the logarithm of the mean square from draw to draw.
         pinned: Whether a norm has fixed the mean square over the units themselves.
@@ -155,14 +155,10 @@ def _activate(layer: Activate, signal: Signal) -> Passage:
         gain_noise -= 2 * sensitivity**2 / layer.width
         signal_noise -= 2 * elasticity**2 / layer.width
         common -= 2 * elasticity * sensitivity / layer.width
-    shared = 0.0
-    if square:
-        correlation = min(max(signal.shared / q, -1.0), 1.0) if q else 1.0
-        shared = mean_of_product(phi, q, round(correlation, 9))
     after = Signal(
         mean_square=square,
         mean=moment(phi, "mean", q),
-        shared=shared,
+        shared=_shared(phi, signal),
         doubt=elasticity**2 * signal.doubt + signal_noise,
         width=layer.width,
     )
@@ -177,6 +173,15 @@ def _activate(layer: Activate, signal: Signal) -> Passage:
         common_noise=common,
         width=layer.width,
     )
+
+
+def _shared(phi: Activation, signal: Signal) -> float:
+    q = signal.mean_square
+    if math.isnan(signal.shared) or q == 0:
+        return signal.shared
+    # Nine digits, so that layers that have settled are not computed again.
+    correlation = round(min(max(signal.shared / q, -1.0), 1.0), 9)
+    return mean_of_product(phi, float(f"{q:.12g}"), correlation)
 
 
 def _log_slope(phi: Activation, q: float, slope2: float) -> float:

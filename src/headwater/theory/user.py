@@ -138,7 +138,8 @@ def _difference(function: Function, kinks: tuple[float, ...]) -> Function:
         total: Array = np.zeros_like(x)
         for k, weight in ORDER_8:
             total += weight * (function(x + k * step) - function(x - k * step))
-        return total / step
+        slope: Array = total / step
+        return slope
 
     return derivative
 
