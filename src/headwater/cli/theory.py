@@ -42,7 +42,7 @@ def run(arguments: Namespace, /) -> int:
     activation = find_activation(arguments.activation)
     question = Question(
         activation=activation,
-        sigma_w=arguments.sigma_w or gain(activation.name),
+        sigma_w=arguments.sigma_w or gain(activation),
         sigma_b=arguments.sigma_b,
         depth=arguments.depth,
         width=arguments.width,

@@ -82,12 +82,12 @@ def answer(question: Question) -> Data:
         "largest_derivative": _finite(slope),
         "largest_derivative_at": _finite(where),
         "moments": {name: moment(phi, name, 1.0) for name in MOMENTS}
-        | {"variance": output_variance(phi, 1.0), "kurtosis": transmitted_kurtosis(phi.name)},
+        | {"variance": output_variance(phi, 1.0), "kurtosis": transmitted_kurtosis(phi)},
         "gains": {keeps: _gain(phi, keeps) for keeps in ("gradient", "signal", "spread")},
         "critical": [_point(point) for point in critical_points(phi)],
         "half_stable": [_point(point) for point in half_stable_points(phi)],
-        "batch_norm_factor": math.sqrt(batch_norm_factor(phi.name)),
-        "layer_norm_factor": math.sqrt(layer_norm_factor(phi.name)),
+        "batch_norm_factor": math.sqrt(batch_norm_factor(phi)),
+        "layer_norm_factor": math.sqrt(layer_norm_factor(phi)),
         "network": _network(question),
     }
 
@@ -141,7 +141,7 @@ def _format(bands: list[Band], dtype: str) -> Data:
 
 def _gain(phi: Activation, keeps: Any) -> float | None:
     try:
-        return gain(phi.name, keeps=keeps)
+        return gain(phi, keeps=keeps)
     except NotCoveredError:
         return None
 

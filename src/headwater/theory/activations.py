@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from headwater.theory.gaussian import Array, Function, mean_over
+from headwater.theory.gaussian import Array, Function, expect, mean_over
 
 Moment = Literal["mean", "square", "fourth", "slope", "slope2", "slope4", "tilt", "both"]
 Closed = Mapping[Moment, Callable[[float], float]]
@@ -35,7 +35,8 @@ class Activation:
         source: The paper that proposed it.
         derivation: Where the formula comes from, if that is worth a line.
         homogeneous: Whether phi(t x) = t phi(x) for all t > 0; then nothing depends on q.
-        scale: The length over which it bends, a hint to the quadrature.
+        scale: The length over which it bends near 0 and its kinks.
+        adaptive: Whether the fixed quadrature does not resolve it, as one that oscillates.
         closed: Moments known in closed form, as functions of the variance.
 
     Example:
@@ -56,6 +57,7 @@ class Activation:
     derivation: str = ""
     homogeneous: bool = False
     scale: float = 1.0
+    adaptive: bool = False
     closed: Closed = field(default_factory=dict)
 
 
@@ -91,7 +93,10 @@ def moment(activation: Activation, which: Moment, variance: float) -> float:
     q = max(float(variance), 1e-40)
     if which in activation.closed:
         return activation.closed[which](q)
-    return mean_over(_integrand(activation, which, q), q, activation.kinks, activation.scale)
+    integrand = _integrand(activation, which, q)
+    if activation.adaptive:
+        return expect(integrand, q, kinks=activation.kinks, scale=activation.scale).value
+    return mean_over(integrand, q, activation.kinks, activation.scale)
 
 
 def output_variance(activation: Activation, variance: float) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import digamma, polygamma
 from scipy.stats import binom
 
-from headwater.theory.activations import moment
+from headwater.theory.activations import Activation, moment
 from headwater.theory.catalogue import find_activation
 from headwater.theory.gaussian import Array
 
@@ -115,7 +115,7 @@ def linear_layer(width: int) -> LogMoments:
     )
 
 
-def layer(activation: str, variance: float, width: int) -> LogMoments:
+def layer(activation: str | Activation, variance: float, width: int) -> LogMoments:
     r"""Log gain of one critical layer of any activation, to leading order in 1/n.
 
     Variance :math:`(3 \kappa - 1)/n` with :math:`\kappa = E[\phi'^4] / E[\phi'^2]^2`, mean minus

@@ -87,11 +87,11 @@ def hardswish() -> Activation:
     return Activation(
         name="hardswish",
         formula="x min(max(x + 3, 0), 6) / 6",
-        slope_formula="0 if x <= -3, (2x + 3) / 6 if x <= 3, else 1",
+        slope_formula="0 if x <= -3, (2x + 3) / 6 if x < 3, else 1",
         function=lambda x: x * (np.clip(x + 3, 0.0, 6.0) / 6),
-        derivative=lambda x: np.where(x <= -3, 0.0, np.where(x <= 3, (2 * x + 3) / 6, 1.0)),
+        derivative=lambda x: np.where(x <= -3, 0.0, np.where(x < 3, (2 * x + 3) / 6, 1.0)),
         kinks=(-3.0, 3.0),
-        at_kinks="0 at -3, 3/2 at 3",
+        at_kinks="0 at -3, 1 at 3",
         source="Howard et al. (2019), MobileNetV3, arXiv:1905.02244",
         closed={"slope": constant(0.5)},
     )

@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from scipy.stats import truncnorm
 
 from headwater.errors import NotCoveredError
-from headwater.theory.activations import moment, output_variance
+from headwater.theory.activations import Activation, moment, output_variance
 from headwater.theory.catalogue import find_activation
 from headwater.theory.meanfield import ROOT
 
@@ -35,7 +35,7 @@ class Initialisation:
 
 
 def gain(
-    activation: str,
+    activation: str | Activation,
     param: float | None = None,
     *,
     keeps: Keeps = "gradient",
@@ -75,7 +75,8 @@ def gain(
         >>> round(gain("leaky_relu", 0.2), 6)  # as torch's
         1.38675
     """
-    phi = find_activation(activation if param is None else f"{activation}({param!r})")
+    named = isinstance(activation, str) and param is not None
+    phi = find_activation(f"{activation}({param!r})" if named else activation)
     if keeps == "gradient":
         share = moment(phi, "slope2", variance)
     elif keeps == "signal":
@@ -93,7 +94,7 @@ def gain(
     return 1 / math.sqrt(share)
 
 
-def unit_output_gain(activation: str) -> float:
+def unit_output_gain(activation: str | Activation) -> float:
     r"""Weight deviation with :math:`E[\phi(\sigma_w z)^2] = 1`: outputs of unit mean square.
 
     Bias 0; then 1 is a fixed point of the outputs' mean square.
@@ -120,7 +121,7 @@ def unit_output_gain(activation: str) -> float:
     return math.exp(float(brentq(miss, low, high, xtol=1e-15, rtol=ROOT["rtol"])) / 2)
 
 
-def he(activation: str = "relu") -> Initialisation:
+def he(activation: str | Activation = "relu") -> Initialisation:
     """Kaiming's initialisation in fan-in mode, for any activation.
 
     Source: He et al. (2015), arXiv:1502.01852.

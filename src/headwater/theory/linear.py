@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from headwater.theory.activations import moment
+from headwater.theory.activations import Activation, moment
 from headwater.theory.catalogue import find_activation
 from headwater.theory.criticality import critical_point
 
@@ -51,7 +51,7 @@ def depth_for(factor: float, ratio: float) -> float:
 
 
 def jacobian_spread(
-    activation: str, depth: int, weights: Weights, variance: float | None = None
+    activation: str | Activation, depth: int, weights: Weights, variance: float | None = None
 ) -> float:
     r"""Relative variance of the squared singular values of a critical network's Jacobian.
 
@@ -79,7 +79,7 @@ def jacobian_spread(
     return depth * (kurtosis - 1 + (1 if weights == "gaussian" else 0))
 
 
-def transmitted_kurtosis(activation: str, variance: float = 1.0) -> float:
+def transmitted_kurtosis(activation: str | Activation, variance: float = 1.0) -> float:
     r"""How unevenly units pass the gradient: :math:`E[\phi'^4] / E[\phi'^2]^2`, at least 1.
 
     2 for ReLU (half the units pass all), 1 for the identity. It sets how much gradients differ

@@ -56,15 +56,19 @@ def rrelu(mode: str = "train", lower: float = 1 / 8, upper: float = 1 / 3) -> Ac
     variable. The function shown is then that of the mean slope, which evaluation uses.
     """
     middle = (lower + upper) / 2
+    usual = (lower, upper) == (1 / 8, 1 / 3)
+    name = f"rrelu({mode})" if usual else f"rrelu({mode}, {lower:g}, {upper:g})"
     source = "Xu et al. (2015), arXiv:1505.00853"
+    if mode not in {"train", "eval"}:
+        raise ValueError(f"mode is train or eval, got {mode!r}")
     if mode == "eval":
-        return _leaky("rrelu(eval)", middle, f"x if x > 0 else {middle:g} x", source)
+        return _leaky(name, middle, f"x if x > 0 else {middle:g} x", source)
 
     def power(k: int) -> float:
         return sum(lower**i * upper ** (k - i) for i in range(k + 1)) / (k + 1)
 
     formula = f"x if x > 0 else a x, a ~ U({lower:g}, {upper:g})"
-    return _leaky("rrelu(train)", middle, formula, source, _two_arms(middle, power))
+    return _leaky(name, middle, formula, source, _two_arms(middle, power))
 
 
 def relu6() -> Activation:
@@ -94,10 +98,10 @@ def relu2() -> Activation:
         source="So et al. (2021), Primer, arXiv:2109.08668",
         closed={
             "mean": lambda q: q / 2,
-            "square": lambda q: 1.5 * q**2,
+            "square": lambda q: 1.5 * q * q,
             "slope": lambda q: math.sqrt(2 * q / math.pi),
             "slope2": lambda q: 2 * q,
-            "slope4": lambda q: 24 * q**2,
+            "slope4": lambda q: 24 * q * q,
             "tilt": lambda q: 3 * q,
         },
     )
@@ -147,7 +151,7 @@ def _two_arms(slope: float, power: Callable[[int], float] | None = None) -> Clos
     return {
         "mean": lambda q: (1 - slope) * math.sqrt(q / (2 * math.pi)),
         "square": lambda q: arms(2) * q,
-        "fourth": lambda q: 3 * arms(4) * q**2,
+        "fourth": lambda q: 3 * arms(4) * q * q,
         "slope": constant(arms(1)),
         "slope2": constant(arms(2)),
         "slope4": constant(arms(4)),

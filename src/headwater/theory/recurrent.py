@@ -13,14 +13,14 @@ import math
 
 import numpy as np
 
-from headwater.theory.activations import moment, steepest
+from headwater.theory.activations import Activation, moment, steepest
 from headwater.theory.catalogue import find_activation
 from headwater.theory.gaussian import Array
 from headwater.theory.linear import depth_for, signal_after
 
 
 def recurrent_gradient(
-    radius: float, steps: int, activation: str = "identity", variance: float = 0.0
+    radius: float, steps: int, activation: str | Activation = "identity", variance: float = 0.0
 ) -> float:
     r"""Size of :math:`\partial h_T / \partial h_0` of a vanilla network, mean field.
 
@@ -42,7 +42,7 @@ def recurrent_gradient(
     return signal_after(radius * slope, steps)
 
 
-def vanishing_radius(activation: str) -> float:
+def vanishing_radius(activation: str | Activation) -> float:
     r"""Largest singular value of the recurrent matrix below which gradients must vanish.
 
     :math:`1 / \gamma` with :math:`\gamma = \max|\phi'|`: sufficient for vanishing, and exceeding

@@ -8,7 +8,7 @@ Source: Yang and Schoenholz (2017), arXiv:1712.08969; De and Smith (2020), arXiv
 
 from __future__ import annotations
 
-from headwater.theory.activations import moment, output_variance
+from headwater.theory.activations import Activation, moment, output_variance
 from headwater.theory.catalogue import find_activation
 from headwater.theory.linear import signal_after
 
@@ -45,7 +45,7 @@ def residual_growth(
     return signal_after(factor, depth)
 
 
-def batch_norm_factor(activation: str) -> float:
+def batch_norm_factor(activation: str | Activation) -> float:
     r"""Factor of the gradient's mean square per linear, batch norm, activation: at least 1.
 
     :math:`E[\phi'^2] / Var[\phi]` for z ~ N(0, 1), whatever the weights' scale. By the Gaussian
@@ -64,7 +64,7 @@ def batch_norm_factor(activation: str) -> float:
     return moment(phi, "slope2", 1.0) / output_variance(phi, 1.0)
 
 
-def layer_norm_factor(activation: str) -> float:
+def layer_norm_factor(activation: str | Activation) -> float:
     r"""Factor of the gradient's mean square per linear, layer or RMS norm, activation.
 
     :math:`E[\phi'^2] / E[\phi^2]` for z ~ N(0, 1), whatever the weights' scale.

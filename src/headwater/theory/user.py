@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.errors import UsageError
+from headwater.errors import DivergentIntegralError, UsageError
 from headwater.theory.activations import Activation
 from headwater.theory.gaussian import Array, Function, expect, mean_over
 
@@ -56,7 +56,7 @@ def from_function(
         kinks=found,
         at_kinks="the mean of both sides" if found and not derivative else "",
         source="given",
-        scale=_scale(phi, found),
+        adaptive=_needs_care(phi, found),
     )
 
 
@@ -144,12 +144,17 @@ def _difference(function: Function, kinks: tuple[float, ...]) -> Function:
     return derivative
 
 
-def _scale(function: Function, kinks: tuple[float, ...]) -> float:
-    """Length over which quadrature must resolve the function: halved until it does."""
-    for halvings in range(8):
-        scale = 0.5**halvings
-        exact = expect(lambda x: function(x) ** 2, 1.0, kinks=kinks, scale=scale, tolerance=1e-13)
-        quick = mean_over(lambda x: function(x) ** 2, 1.0, kinks, scale)
-        if abs(quick - exact.value) <= 1e-12 * abs(exact.value):
-            return scale
-    return 0.5**8
+def _needs_care(function: Function, kinks: tuple[float, ...]) -> bool:
+    """Say whether the fixed rule differs from the adaptive one, at a small, middle or large q."""
+
+    def square(x: Array) -> Array:
+        return function(x) ** 2
+
+    for q in (0.01, 1.0, 100.0):
+        try:
+            exact = expect(square, q, kinks=kinks)
+        except DivergentIntegralError:
+            continue
+        if abs(mean_over(square, q, kinks) - exact.value) > 1e-11 * abs(exact.value):
+            return True
+    return False
