@@ -44,7 +44,7 @@ ACTIVATIONS = (
     "selu",
     "elu",
     "gelu",
-    "softplus",
+    "hardtanh",
     "erf",
 )
 SCHEMES: dict[str, Callable[[str], float]] = {

@@ -12,11 +12,11 @@ from headwater.theory import (
     Activation,
     Band,
     critical_points,
-    forecast,
     gain,
     half_stable_points,
     moment,
     near_half_stable,
+    sampled_bands,
     settle,
     settle_correlation,
 )
@@ -63,9 +63,7 @@ class Question:
 
     def gradients(self) -> list[Band]:
         """Band of the gradient at each layer's pre-activations over that at the last one's."""
-        table = forecast(self.layers)
-        bands = [line.gradient for line in table[1::2] if line.gradient is not None]
-        return [*bands, Band(mean=0.0, deviation=0.0)]
+        return [*sampled_bands(self.layers)[1::2], Band(mean=0.0, deviation=0.0)]
 
 
 def answer(question: Question) -> Data:

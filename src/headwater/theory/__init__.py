@@ -27,6 +27,7 @@ from headwater.theory.gaussian import expect
 from headwater.theory.initialisation import gain
 from headwater.theory.meanfield import settle, trajectory
 from headwater.theory.precision import depth_limit, explain_limit
+from headwater.theory.sampling import sampled_bands
 from headwater.theory.user import from_function
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "half_stable_points",
     "moment",
     "near_half_stable",
+    "sampled_bands",
     "settle",
     "settle_correlation",
     "trajectory",

@@ -27,7 +27,7 @@ LOG10 = math.log(10)
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """A normal distribution of a base-10 logarithm, in decades.
+    """The distribution of a base-10 logarithm, in decades: normal, or with its own 95 % ends.
 
     Example:
         >>> band = Band(mean=-2.0, deviation=0.5)
@@ -37,16 +37,17 @@ class Band:
 
     mean: float
     deviation: float
+    ends: tuple[float, float] | None = None
 
     @property
     def low(self) -> float:
         """Lower end of the 95 % band."""
-        return self.mean - NORMAL_95 * self.deviation
+        return self.ends[0] if self.ends else self.mean - NORMAL_95 * self.deviation
 
     @property
     def high(self) -> float:
         """Upper end of the 95 % band."""
-        return self.mean + NORMAL_95 * self.deviation
+        return self.ends[1] if self.ends else self.mean + NORMAL_95 * self.deviation
 
     def __contains__(self, value: float) -> bool:
         """Say whether a measurement lies within the band."""
