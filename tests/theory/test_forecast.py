@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from headwater.errors import NotCoveredError
 from headwater.theory.calculus import forecast
 from headwater.theory.fluctuation import Band, layer, relu_layer
+from headwater.theory.initialisation import gain
 from headwater.theory.layers import (
     Activate,
     AveragePool,
@@ -27,6 +28,7 @@ from headwater.theory.layers import (
 )
 from headwater.theory.meanfield import log10_gradient_ratio
 from headwater.theory.residual import batch_norm_factor, layer_norm_factor, residual_growth
+from headwater.theory.sampling import sampled_bands
 
 RELU = Activate(activation="relu")
 HE = Dense(weight_variance=2.0)
@@ -157,3 +159,27 @@ def test_a_band_holds_its_own_middle() -> None:
     band = Band(mean=1.0, deviation=0.1)
     assert 1.0 in band
     assert 1.3 not in band
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "selu"])
+def test_sampled_bands_are_the_calculus_where_deviations_stay_small(name: str) -> None:
+    dense, activate = Dense(weight_variance=1.5, width=4096), Activate(activation=name, width=4096)
+    layers = (dense, *(activate, dense) * 20)
+    for sampled, line in zip(sampled_bands(layers), forecast(layers), strict=True):
+        assert line.gradient is not None
+        assert sampled.mean == pytest.approx(line.gradient.mean, abs=0.01)
+        assert sampled.deviation == pytest.approx(line.gradient.deviation, rel=0.1)
+
+
+def test_a_collapse_that_some_draws_meet_is_in_the_sampled_band_only() -> None:
+    weight = gain("gelu") ** 2
+    dense, activate = (
+        Dense(weight_variance=weight, width=256),
+        Activate(activation="gelu", width=256),
+    )
+    layers = (dense, *(activate, dense) * 49)
+    calculus, sampled = forecast(layers)[1].gradient, sampled_bands(layers)[1]
+    assert calculus is not None
+    assert sampled.low < calculus.low - 2
+    with pytest.raises(NotCoveredError, match="chains are drawn of plain networks only"):
+        sampled_bands([HE, LayerNorm()])

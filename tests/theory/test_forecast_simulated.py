@@ -34,6 +34,7 @@ from headwater.theory.layers import (
     LayerNorm,
     Residual,
 )
+from headwater.theory.sampling import sampled_bands
 
 DEPTH = 50
 ACTIVATIONS = (
@@ -82,11 +83,14 @@ class Plain:
         shape = (self.width, self.width)
         return scale * generator.standard_normal(shape, dtype=np.float32)  # type: ignore[return-value]
 
-    def forecast(self) -> Band:
+    @property
+    def layers(self) -> tuple[Layer, ...]:
         dense = Dense(weight_variance=self.weight, width=self.width)
         activate = Activate(activation=self.name, width=self.width)
-        table = forecast((dense, *(activate, dense) * (DEPTH - 1)))
-        band = table[1].gradient
+        return (dense, *(activate, dense) * (DEPTH - 1))
+
+    def forecast(self) -> Band:
+        band = forecast(self.layers)[1].gradient
         assert band is not None
         return band
 
@@ -116,15 +120,16 @@ def test_a_drawn_networks_gradient_is_as_forecast(name: str, scheme: str, width:
         ("tanh", 1.5),
         ("sigmoid", 1.0),
         ("selu", 1.0),
-        ("gelu", 2.19),
+        ("gelu", None),
     ],
 )
-def test_the_band_holds_nine_draws_of_ten(name: str, weight: float) -> None:
-    network = Plain(name, weight, 256)
-    band = network.forecast()
+def test_the_sampled_band_holds_nineteen_draws_of_twenty(name: str, weight: float | None) -> None:
+    network = Plain(name, weight or gain(name) ** 2, 256)
+    band = sampled_bands(network.layers)[1]
     logs = [network.draw(seed) for seed in range(100, 200)]
-    assert sum(value in band for value in logs) >= 88
-    assert 0.6 <= float(np.std(logs)) / band.deviation <= 1.4
+    # Of 100 draws 95 are expected inside, with a deviation of 2.2.
+    assert sum(value in band for value in logs) >= 89
+    assert 0.7 <= float(np.std(logs)) / band.deviation <= 1.3
 
 
 def block_decades(layers: tuple[Layer, ...]) -> float:
