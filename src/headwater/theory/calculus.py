@@ -153,16 +153,16 @@ def _pass_residual(layer: Residual, signal: Signal) -> Passage | NotCovered:
     width = next((p.width for p in reversed(inner) if p.width), None)
     cross = 4 * share * (1 - share) / width if width else 0.0
     elasticity, doubt = _elasticity(inner)
+    carried = (1 - part) + part * elasticity
+    added = part**2 * doubt + (4 * part * (1 - part) / width if width else 0.0)
     after = Signal(
         mean_square=mean_square,
         mean=layer.skip_scale * signal.mean + layer.branch_scale * branch.mean,
         shared=skip * signal.shared + scale * branch.shared,
         gaussian=signal.gaussian and branch.gaussian,
+        doubt=carried**2 * signal.doubt + added,
         width=branch.width or signal.width,
     )
-    carried = (1 - part) + part * elasticity
-    added = part**2 * doubt + (4 * part * (1 - part) / width if width else 0.0)
-    after = replace(after, doubt=carried**2 * signal.doubt + added)
     return Passage(
         name=layer.name,
         after=after,
