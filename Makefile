@@ -13,7 +13,7 @@ DEVELOPER := $(VENV)/.developer-$(TORCH_NAME)
 PIP := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports check zoo bench readme clean
+.PHONY: help demo test lint types imports check zoo simulations bench readme clean
 
 # Tiny networks: two threads are slower than one, and far slower on a machine that is shared.
 test zoo: export OMP_NUM_THREADS ?= 1
@@ -41,6 +41,9 @@ check: lint types imports test ## all of the above
 
 zoo: $(DEVELOPER) ## the observer's effect on every architecture of the zoo; slow
 	$(BIN)/python -m pytest -m zoo tests/zoo
+
+simulations: $(DEVELOPER) ## networks drawn by the hundred against what the theory says; minutes
+	$(BIN)/python -m pytest -m slow tests/theory
 
 bench: $(DEVELOPER) ## the cost of observing; wants a quiet machine
 	$(BIN)/python benchmarks/overhead.py

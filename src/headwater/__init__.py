@@ -6,7 +6,7 @@ bound when it is first used.
 Example:
     >>> import headwater as hw
     >>> hw.__all__
-    ['Run', 'watch']
+    ['Run', 'gain', 'watch']
 """
 
 import sys
@@ -17,11 +17,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from headwater.runs.reader import Run
     from headwater.session import watch
+    from headwater.theory.initialisation import gain
 
-__all__ = ["Run", "watch"]
+__all__ = ["Run", "gain", "watch"]
 __version__ = "0.1.0"
 
-_HOMES = {"Run": "headwater.runs.reader", "watch": "headwater.session"}
+_HOMES = {
+    "Run": "headwater.runs.reader",
+    "gain": "headwater.theory.initialisation",
+    "watch": "headwater.session",
+}
 
 
 class _Package(ModuleType):

@@ -5,7 +5,10 @@
     HeadwaterError
     ├── UsageError              a command or call that cannot be carried out as asked   (exit 2)
     │   ├── ScriptNotFoundError
-    │   └── BadStepsError
+    │   ├── BadStepsError
+    │   ├── UnknownActivationError
+    │   ├── DivergentIntegralError
+    │   └── NotCoveredError
     └── RecordError             a run folder that cannot be read or written             (exit 2)
         ├── RunNotFoundError
         ├── UnreadableRunError
@@ -18,6 +21,8 @@ of these: it is whatever Python raised, and the command line turns it into exit 
 """
 
 from __future__ import annotations
+
+from difflib import get_close_matches
 
 
 class HeadwaterError(Exception):
@@ -51,6 +56,48 @@ class BadStepsError(UsageError):
 
     def __init__(self, option: str, got: str, wanted: str) -> None:
         super().__init__(f"{option} got {got!r}; it takes {wanted}")
+
+
+class UnknownActivationError(UsageError):
+    """An activation that the catalogue does not hold.
+
+    Example:
+        >>> print(UnknownActivationError("gleu", ("gelu", "glu", "tanh")))
+        no activation 'gleu'; nearest: 'gelu', 'glu'; one of your own: theory.from_function(f)
+    """
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        nearest = ", ".join(map(repr, sorted(get_close_matches(name, known, n=3))))
+        hint = f"nearest: {nearest}" if nearest else f"there are {', '.join(known)}"
+        super().__init__(
+            f"no activation {name!r}; {hint}; one of your own: theory.from_function(f)"
+        )
+
+
+class DivergentIntegralError(UsageError):
+    """A Gaussian mean that does not exist, or not as a float64.
+
+    Example:
+        >>> print(DivergentIntegralError(4.0))
+        the mean over N(0, 4) diverges or leaves float64; take a smaller variance
+    """
+
+    def __init__(self, variance: float) -> None:
+        super().__init__(
+            f"the mean over N(0, {variance:g}) diverges or leaves float64; take a smaller variance"
+        )
+
+
+class NotCoveredError(UsageError):
+    """A question that the theory has no answer to.
+
+    Example:
+        >>> print(NotCoveredError("MaxPool", "its windows overlap", "measure it"))
+        theory does not cover MaxPool: its windows overlap; measure it
+    """
+
+    def __init__(self, what: str, why: str, instead: str) -> None:
+        super().__init__(f"theory does not cover {what}: {why}; {instead}")
 
 
 class RecordError(HeadwaterError):
