@@ -140,8 +140,15 @@ def combine(sizes: Sequence[Scalar]) -> Scalar:
     floats = [size for size in sizes if isinstance(size, float)]
     if len(floats) == len(sizes):
         return math.hypot(*floats)
-    size: Tensor = torch.linalg.vector_norm(torch.stack([torch.as_tensor(size) for size in sizes]))
-    return size
+    device = next(size.device for size in sizes if isinstance(size, Tensor))
+    together = [
+        size.to(device, torch.float64, non_blocking=True)
+        if isinstance(size, Tensor)
+        else torch.full((), size, dtype=torch.float64, device=device)
+        for size in sizes
+    ]
+    whole: Tensor = torch.linalg.vector_norm(torch.stack(together))
+    return whole
 
 
 def read_scalar(tensor: Tensor) -> Scalar:
