@@ -10,9 +10,12 @@ import pytest
 import torch
 from networks import NETWORKS, Network, deep_linear
 from torch import Tensor, nn
+from ways_back import WAYS_BACK
 
 import headwater
 from headwater.runs.ledger import Ledger
+
+ALL = NETWORKS | WAYS_BACK
 
 
 def measured_decades(gradient: Tensor, root: float) -> float:
@@ -57,10 +60,10 @@ def assert_accounts(ledger: Ledger, decades: Mapping[str, float]) -> None:
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype")
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ALL)
 def test_the_entries_of_every_parameter_sum_to_its_gradient(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = NETWORKS[name]()
+    network = ALL[name]()
     ledgers, decades = observed(network, tmp_path / "run")
     for ledger, expected in zip(ledgers, decades, strict=True):
         if network.module is None:  # names are made up
@@ -76,7 +79,7 @@ def test_the_entries_of_every_parameter_sum_to_its_gradient(name: str, tmp_path:
 )
 def test_a_pass_that_adds_to_older_gradients_is_accounted_alone(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = NETWORKS[name]()
+    network = ALL[name]()
     with headwater.watch(network.module, every=1, out=tmp_path / "run") as run:
         network.backward()
         older = {n: p.grad.clone() for n, p in network.parameters.items()}
@@ -104,7 +107,7 @@ def test_two_passes_through_one_graph_are_two_accounts(tmp_path: Path) -> None:
 
 def test_the_inner_pass_of_a_gradient_penalty_has_an_account_of_its_own(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = NETWORKS["gradient penalty"]()
+    network = ALL["gradient penalty"]()
     _, _ = observed(network, tmp_path / "run", steps=1)
     inner = headwater.Run.open(tmp_path / "run").ledger(0, 0)
     assert inner.names == ()  # it asks for the gradient of its input alone
