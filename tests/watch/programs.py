@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -535,6 +537,23 @@ def losses_of_every_form() -> Left:
     return left_by(model, optimiser)
 
 
+def data_parallel_in_one_process() -> Left:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        model = nn.parallel.DistributedDataParallel(small())
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+        strides = []
+        for number in range(4):
+            optimiser.zero_grad(set_to_none=number % 2 == 0)
+            with model.no_sync() if number == 1 else nullcontext():
+                model(torch.randn(4, 6)).square().mean().backward()
+            strides.append([p.grad.stride() for p in model.parameters() if p.grad is not None])
+            optimiser.step()
+        return left_by(model, optimiser, strides=strides)
+    finally:
+        dist.destroy_process_group()
+
+
 class Failing(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -626,6 +645,7 @@ PROGRAMS: tuple[Program, ...] = (
     scripted_code,
     losses_of_every_form,
     anomaly_mode_of_the_user_s,
+    data_parallel_in_one_process,
 )
 
 

@@ -67,3 +67,12 @@ def test_observing_changes_nothing(
         assert different == [], (name, words)
         assert run.record.info.observation["status"] == "complete"
         assert bool(run.record.sampled_steps) is (program.__name__ not in UNSEEN)
+
+
+def test_what_functional_transforms_hide_is_noted(tmp_path: Path) -> None:
+    with headwater.watch(out=tmp_path / "run") as run:
+        x = torch.ones(3)
+        torch.func.vmap(torch.func.grad(lambda t: t * t))(x)
+        torch.func.grad(lambda t: t.sum())(x)
+    (note,) = run.record.info.observation["notes"]
+    assert note.startswith("torch.func transforms ran")
