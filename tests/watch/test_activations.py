@@ -3,67 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from activation_figures import (
+    Function,
+    compare,
+    derivative,
+    largest_derivative,
+    observed,
+    readings,
+)
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import headwater
-from headwater.runs.reader import Run
-
-Row = dict[str, Any]
-Function = Callable[[Tensor], Tensor]
 
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
-
-
-def readings(run: Run, step: int = 0) -> list[Row]:
-    """Return the step's rows of activations in forward order, each with its site."""
-    rows = [row for row in run.site_rows.to_pylist() if row["step"] == step]
-    found = [row | {"at": run.sites[row["site"]]} for row in rows if row["units"] is not None]
-    return found[::-1]
-
-
-def observed(folder: Path, loss: Callable[[], Tensor], model: nn.Module | None = None) -> list[Row]:
-    with headwater.watch(model, every=1, out=folder) as run:
-        loss().backward()
-    return readings(run.record)
-
-
-def derivative(function: Function, z: Tensor) -> Tensor:
-    point = z.detach().clone().requires_grad_()
-    (slope,) = torch.autograd.grad(function(point).sum(), point)
-    return slope.abs()
-
-
-def largest_derivative(function: Function) -> float:
-    grid = torch.linspace(-8, 8, 40_001, dtype=torch.float64)[:, None].expand(-1, 6)
-    return float(derivative(function, grid).max())
-
-
-def compare(row: Row, function: Function, z: Tensor, axis: int = -1) -> None:
-    """Check one row against ``function``'s derivative at ``z``, whose units lie along ``axis``."""
-    slope = derivative(function, z).movedim(axis, 0)
-    slope = slope.reshape(len(slope), -1)
-    limit = 0.05 * largest_derivative(function)
-    assert row["units"] == len(slope)
-    assert row["dead"] == pytest.approx(float((slope == 0).all(1).double().mean()))
-    assert row["dead_run"] == row["dead"]
-    assert row["saturated"] == pytest.approx(float((slope < limit).double().mean()))
-    mean_slope = slope.double().mean(1)
-    assert row["saturated_units"] == pytest.approx(float((mean_slope < limit).double().mean()))
-    wide = z.double()
-    if row["mean"] is not None:
-        assert row["mean"] == pytest.approx(float(wide.mean()), rel=1e-4, abs=1e-5)
-        assert row["variance"] == pytest.approx(float(wide.var(correction=0)), rel=1e-4)
 
 
 def per_unit_prelu(z: Tensor) -> Tensor:
@@ -114,6 +75,7 @@ SMOOTH: dict[str, Function] = {
     "sin": torch.sin,
     "erf": torch.erf,
 }
+
 
 IN_PLACE: dict[str, tuple[Function, Function]] = {
     "relu_": (torch.relu, torch.relu_),
@@ -200,131 +162,6 @@ def test_other_dtypes_are_read_too(name: str, dtype: torch.dtype, tmp_path: Path
     assert row["saturated"] == pytest.approx(float((slope < limit).double().mean()), abs=0.02)
     assert row["mean"] == pytest.approx(float(z.mean()), rel=0.01)
     assert row["variance"] == pytest.approx(float(z.var(correction=0)), rel=0.01)
-
-
-LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
-    "linear": (lambda: nn.Linear(4, 6), (9, 4), 1),
-    "linear on a sequence": (lambda: nn.Linear(4, 6), (3, 5, 4), 2),
-    "linear on a grid": (lambda: nn.Linear(4, 6), (3, 5, 2, 4), 3),
-    "linear on one example": (lambda: nn.Linear(4, 6), (4,), 0),
-    "linear without bias": (lambda: nn.Linear(4, 6, bias=False), (3, 5, 4), 2),
-    "conv1d": (lambda: nn.Conv1d(4, 6, 3), (3, 4, 7), 1),
-    "conv1d with features of its own length": (lambda: nn.Conv1d(4, 6, 2), (3, 4, 7), 1),
-    "conv2d": (lambda: nn.Conv2d(4, 6, 3), (3, 4, 5, 7), 1),
-    "conv2d without bias": (lambda: nn.Conv2d(4, 6, 3, bias=False, stride=2), (3, 4, 6, 8), 1),
-    "conv3d": (lambda: nn.Conv3d(4, 6, 2), (3, 4, 3, 4, 5), 1),
-    "transposed conv": (lambda: nn.ConvTranspose2d(4, 6, 3), (3, 4, 5, 7), 1),
-    "conv and batch norm": (
-        lambda: nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)),
-        (3, 4, 5, 7),
-        1,
-    ),
-    "conv and batch norm, evaluating": (
-        lambda: nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)).eval(),
-        (3, 4, 5, 7),
-        1,
-    ),
-    "linear and batch norm": (
-        lambda: nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6)),
-        (9, 4),
-        1,
-    ),
-    "conv and group norm": (
-        lambda: nn.Sequential(nn.Conv2d(4, 6, 3), nn.GroupNorm(2, 6)),
-        (3, 4, 5, 7),
-        1,
-    ),
-    "linear and layer norm": (
-        lambda: nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6)),
-        (3, 5, 4),
-        2,
-    ),
-    "linear and dropout": (lambda: nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.0)), (3, 5, 4), 2),
-}
-
-
-@pytest.mark.parametrize("function", ["relu", "tanh", "gelu"])
-@pytest.mark.parametrize("name", LAYERS)
-def test_units_lie_where_the_layer_has_them(name: str, function: str, tmp_path: Path) -> None:
-    build, shape, axis = LAYERS[name]
-    model, x, act = build(), torch.randn(shape), SMOOTH[function]
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
-        if isinstance(getattr(module, "bias", None), Tensor):  # one unit below zero for good
-            nn.init.normal_(module.bias)
-            module.bias.data[2] = -60.0
-    with torch.no_grad():
-        z = model(x)
-        model(x)
-    (row,) = observed(tmp_path / "run", lambda: act(model(x)).sum())
-    compare(row, act, z, axis)
-    has_bias = any("bias" in n for n, _ in model.named_parameters())
-    if function == "relu" and has_bias:
-        assert row["dead"] >= 1 / 6
-    if function == "gelu" or not name.endswith("dropout"):
-        assert row["mean"] is not None
-
-
-class Residual(nn.Module):
-    def __init__(self, act: Function, *, in_place: bool = False) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(4, 6), nn.Linear(4, 6)
-        self.act, self.in_place = act, in_place
-
-    def sum_of_branches(self, x: Tensor) -> Tensor:
-        h = self.first(x)
-        if self.in_place:
-            h += self.second(x)
-            return h
-        return h + self.second(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.sum_of_branches(x))
-
-
-@pytest.mark.parametrize("in_place", [False, True])
-@pytest.mark.parametrize("act", ["relu", "tanh", "sigmoid"])
-def test_the_pre_activation_of_a_residual_sum_is_known(
-    act: str, in_place: bool, tmp_path: Path
-) -> None:
-    model, x = Residual(SMOOTH[act], in_place=in_place), torch.randn(20, 4)
-    (row,) = observed(tmp_path / "run", lambda: model(x).sum(), model)
-    compare(row, SMOOTH[act], model.sum_of_branches(x).detach())
-    assert row["mean"] is not None
-
-
-@pytest.mark.parametrize("act", ["relu", "tanh", "sigmoid"])
-def test_the_pre_activation_under_autocast_is_known(act: str, tmp_path: Path) -> None:
-    linear, x = nn.Linear(4, 6), torch.randn(50, 4)
-
-    def loss() -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return SMOOTH[act](linear(x)).sum()
-
-    (row,) = observed(tmp_path / "run", loss)
-    z = linear(x).detach().double()
-    assert row["mean"] == pytest.approx(float(z.mean()), abs=0.01)
-    assert row["variance"] == pytest.approx(float(z.var(correction=0)), rel=0.02)
-
-
-def test_axes_that_move_between_layer_and_activation_are_followed(tmp_path: Path) -> None:
-    norm, linear, x = nn.BatchNorm1d(6), nn.Linear(4, 6), torch.randn(9, 5, 4)
-    norm.bias.data[2] = -60.0
-
-    def h() -> Tensor:
-        return norm(linear(x).transpose(1, 2)).transpose(1, 2)
-
-    z = h().detach()
-    (row,) = observed(tmp_path / "batch", lambda: F.relu(h()).sum())
-    compare(row, F.relu, z, axis=2)
-    assert row["dead"] == pytest.approx(1 / 6)
-    conv, images = nn.Conv2d(3, 6, 3), torch.randn(2, 3, 6, 7)
-    conv.bias.data[2] = -60.0
-    (row,) = observed(tmp_path / "conv", lambda: F.relu(conv(images).permute(0, 2, 3, 1)).sum())
-    compare(row, F.relu, conv(images).permute(0, 2, 3, 1).detach(), axis=3)
-    assert row["dead"] == pytest.approx(1 / 6)
 
 
 def test_a_unit_is_dead_in_the_run_only_if_it_never_lived(tmp_path: Path) -> None:

@@ -1,59 +1,21 @@
-"""A step's figures for each parameter, against plain recomputation outside the observer."""
+"""A step's gradients, raw to applied, against plain recomputation outside the observer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from parameter_rows import Figures, Row, near, network, rows, size
 from torch import Tensor, nn
 
 import headwater
-from headwater.runs.reader import Run
-
-Row = dict[str, Any]
-
-
-def size(tensor: Tensor | None) -> float:
-    assert tensor is not None
-    return float(tensor.detach().double().norm())
-
-
-def rows(run: Run, step: int = 0) -> dict[str, Row]:
-    """Return the step's rows by the parameter's name."""
-    names = [info.name for info in run.parameters]
-    found = [row for row in run.parameter_rows.to_pylist() if row["step"] == step]
-    assert len({row["parameter"] for row in found}) == len(found)
-    return {names[row["parameter"]]: row for row in found}
-
-
-def near(value: float) -> Any:
-    return pytest.approx(value, rel=1e-6, abs=0)
 
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
-
-
-def network() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 1))
-
-
-class Figures(dict[str, dict[str, float]]):
-    """What the test itself measured, by column and parameter."""
-
-    def take(self, column: str, model: nn.Module, of: Callable[[Tensor], float]) -> None:
-        self[column] = {name: of(p) for name, p in model.named_parameters()}
-
-    def compare(self, found: dict[str, Row]) -> None:
-        for column, by_name in self.items():
-            for name, value in by_name.items():
-                assert found[name][column] == near(value), (column, name)
 
 
 @pytest.mark.parametrize("clip", ["norm", "by hand", "through .data", "replaced", "none"])
@@ -251,188 +213,6 @@ def test_lbfgs_steps_once_however_often_it_asks(tmp_path: Path) -> None:
         assert found[name]["relative_update"] == pytest.approx(change, rel=1e-4)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
-def test_a_relative_update_is_the_change_over_the_weight(
-    dtype: torch.dtype, tmp_path: Path
-) -> None:
-    model = network().to(dtype)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.05)
-    before = {name: p.detach().clone().double() for name, p in model.named_parameters()}
-    with headwater.watch(model, optimiser, every=1, out=tmp_path / "run") as run:
-        model(torch.randn(5, 4, dtype=dtype)).float().square().mean().backward()
-        optimiser.step()
-    for name, p in model.named_parameters():
-        expected = size(p.double() - before[name]) / size(before[name])
-        row = rows(run.record)[name]
-        assert row["relative_update"] == pytest.approx(expected, rel=1e-5)
-        gradient = p.grad
-        moving = gradient != 0
-        same = p.detach().double() == before[name]
-        assert row["lost_share"] == float((moving & same).sum() / moving.sum())
-
-
-@pytest.mark.parametrize(
-    ("dtype", "rate", "lost"),
-    [
-        (torch.float32, 1e-9, 1.0),
-        (torch.float32, 1e-6, 0.0),
-        (torch.bfloat16, 1e-3, 1.0),
-        (torch.bfloat16, 1e-1, 0.0),
-        (torch.float64, 1e-9, 0.0),
-    ],
-)
-def test_updates_below_the_weight_s_spacing_are_lost(
-    dtype: torch.dtype, rate: float, lost: float, tmp_path: Path
-) -> None:
-    weight = nn.Parameter(torch.ones(3, 5, dtype=dtype))
-    optimiser = torch.optim.SGD([weight], lr=rate)
-    with headwater.watch(optimizer=optimiser, every=1, out=tmp_path / "run") as run:
-        weight[:, :4].sum().backward()  # a fifth has no gradient, and so nothing to lose
-        optimiser.step()
-    (row,) = rows(run.record).values()
-    assert row["lost_share"] == lost
-    assert row["zero_share"] == pytest.approx(0.2)
-
-
-def test_a_layer_of_up_to_64_units_lists_all_and_a_larger_one_its_quantiles(tmp_path: Path) -> None:
-    model = nn.Sequential(nn.Linear(5, 64), nn.Linear(64, 200), nn.Linear(200, 1))
-    expected = {n: p.detach().double().abs().sum(dim=-1) for n, p in model.named_parameters()}
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    with headwater.watch(model, optimiser, every=1, out=tmp_path / "run") as run:
-        model(torch.randn(3, 5)).sum().backward()
-        optimiser.step()
-    found = rows(run.record)
-    assert found["0.weight"]["units"] == 64
-    assert found["0.weight"]["unit_l1"] == pytest.approx(expected["0.weight"].tolist(), rel=1e-6)
-    assert found["1.weight"]["units"] == 200
-    ordered = np.sort(expected["1.weight"].numpy())
-    quantiles = np.quantile(ordered, np.linspace(0, 1, 65), method="nearest")
-    assert found["1.weight"]["unit_l1"] == pytest.approx(quantiles.tolist(), rel=1e-6)
-    assert (found["2.weight"]["units"], len(found["2.weight"]["unit_l1"])) == (1, 1)
-    assert found["0.bias"]["units"] is None
-    assert found["0.bias"]["unit_l1"] is None
-
-
-def conv1d_of_transformers() -> nn.Module:
-    from transformers.pytorch_utils import Conv1D
-
-    return Conv1D(6, 4)
-
-
-UNITS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Callable[[Tensor], Tensor]]] = {
-    "conv": (lambda: nn.Conv2d(4, 6, 3), (2, 4, 5, 5), lambda w: w.abs().sum((1, 2, 3))),
-    "grouped conv": (
-        lambda: nn.Conv2d(4, 6, 3, groups=2),
-        (2, 4, 5, 5),
-        lambda w: w.abs().sum((1, 2, 3)),
-    ),
-    "transposed conv": (
-        lambda: nn.ConvTranspose2d(4, 6, 3),
-        (2, 4, 5, 5),
-        lambda w: w.abs().sum((0, 2, 3)),
-    ),
-    "transposed and grouped conv": (
-        lambda: nn.ConvTranspose1d(4, 6, 3, groups=2),
-        (2, 4, 5),
-        lambda w: w.view(2, 2, 3, 3).abs().sum((1, 3)).flatten(),
-    ),
-    "transformers' Conv1D": (conv1d_of_transformers, (2, 4), lambda w: w.abs().sum(0)),
-    "float64 linear": (
-        lambda: nn.Linear(4, 6).double(),
-        (2, 4),
-        lambda w: w.abs().sum(1),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", UNITS)
-def test_units_are_the_outputs_whatever_the_layout_of_the_weight(name: str, tmp_path: Path) -> None:
-    build, shape, l1 = UNITS[name]
-    layer = build()
-    weight = layer.weight
-    with torch.no_grad():
-        weight.copy_(torch.randn_like(weight) + torch.arange(weight.numel()).view_as(weight))
-    expected = l1(weight.detach().double()).tolist()
-    optimiser = torch.optim.SGD(layer.parameters(), lr=0.1)
-    with headwater.watch(layer, optimiser, every=1, out=tmp_path / "run") as run:
-        layer(torch.randn(shape, dtype=weight.dtype)).sum().backward()
-        optimiser.step()
-    row = rows(run.record)["weight"]
-    assert row["units"] == 6
-    assert row["unit_l1"] == pytest.approx(expected, rel=1e-6)
-
-
-def test_shares_count_entries_in_the_gradient_s_own_dtype(tmp_path: Path) -> None:
-    model = nn.ParameterDict(
-        {
-            "full": nn.Parameter(torch.ones(8)),
-            "float16": nn.Parameter(torch.ones(8, dtype=torch.float16)),
-            "sparse": nn.Parameter(torch.ones(4, 2)),
-            "empty": nn.Parameter(torch.ones(0, 3)),
-            "scalar": nn.Parameter(torch.tensor(1.0)),
-        }
-    )
-    with headwater.watch(model, every=1, out=tmp_path / "run") as run:
-        loss = (model["full"] * torch.tensor([0, 0, 1e-40, 1, -3, math.inf, math.nan, 2])).sum()
-        small = torch.tensor([0, 1e-5, 1e-5, 1, 1, 1, 1, 1], dtype=torch.float16)
-        loss = loss + (model["float16"] * small).sum().float()
-        picked = torch.nn.functional.embedding(torch.tensor([1, 1]), model["sparse"], sparse=True)
-        loss = loss + picked[:, 0].sum() + model["empty"].sum() + 5 * model["scalar"]
-        loss.backward()
-    found = rows(run.record)
-    full, half, sparse = found["full"], found["float16"], found["sparse"]
-    assert (full["zero_share"], full["subnormal_share"]) == (0.25, 0.125)
-    assert full["nonfinite_share"] == 0.25
-    assert math.isnan(full["gradient_max"])
-    assert math.isnan(full["raw_norm"])
-    assert (half["zero_share"], half["subnormal_share"]) == (0.125, 0.25)
-    assert (sparse["zero_share"], sparse["gradient_max"]) == (7 / 8, 2.0)
-    assert sparse["raw_norm"] == 2.0
-    assert (found["empty"]["raw_norm"], found["empty"]["zero_share"]) == (0.0, 0.0)
-    assert (found["scalar"]["raw_norm"], found["scalar"]["gradient_max"]) == (5.0, 5.0)
-
-
-def test_parameters_without_gradient_or_optimiser_are_known(tmp_path: Path) -> None:
-    model = nn.ModuleDict(
-        {"used": nn.Linear(3, 1), "unused": nn.Linear(3, 1), "forgotten": nn.Linear(3, 3)}
-    )
-    model["unused"].bias.requires_grad_(False)
-    held = [*model["used"].parameters(), *model["unused"].parameters()]
-    optimiser = torch.optim.SGD(held, lr=0.1, weight_decay=0.5)
-    with headwater.watch(model, every=1, out=tmp_path / "run") as run:
-        for _ in range(2):
-            optimiser.zero_grad()
-            model["used"](model["forgotten"](torch.randn(5, 3))).sum().backward()
-            optimiser.step()
-    infos = {info.name: info for info in run.record.parameters}
-    assert infos["used.weight"].got_gradient
-    assert infos["forgotten.weight"].got_gradient
-    assert not infos["unused.weight"].got_gradient
-    assert [infos[f"{n}.weight"].optimiser for n in ("used", "unused", "forgotten")] == [0, 0, None]
-    assert not infos["unused.bias"].requires_grad
-    found = rows(run.record, 1)
-    assert found["forgotten.weight"]["raw_norm"] > 0
-    assert found["forgotten.weight"]["applied_norm"] is None
-    assert found["forgotten.weight"]["optimiser"] is None
-    assert found["unused.weight"]["raw_norm"] is None
-    assert found["unused.weight"]["applied_norm"] is None
-    assert found["unused.weight"]["weight_norm"] == near(size(model["unused"].weight))
-
-
-def test_gradients_zeroed_in_place_do_not_count_as_received(tmp_path: Path) -> None:
-    model = nn.ModuleDict({"used": nn.Linear(3, 1), "unused": nn.Linear(3, 1)})
-    for p in model.parameters():
-        p.grad = torch.zeros_like(p)
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    with headwater.watch(model, optimiser, every=1, out=tmp_path / "run") as run:
-        optimiser.zero_grad(set_to_none=False)
-        model["used"](torch.randn(5, 3)).sum().backward()
-        optimiser.step()
-    got = {info.name: info.got_gradient for info in run.record.parameters}
-    assert got["used.weight"]
-    assert not got["unused.weight"]
-
-
 @pytest.mark.parametrize("known", [True, False])
 def test_the_gradient_an_adversary_asks_for_is_neither_a_step_nor_a_loss(
     known: bool, tmp_path: Path
@@ -465,55 +245,6 @@ def test_a_loop_that_asks_for_its_parameters_gradients_has_its_loss(tmp_path: Pa
                 p.grad = gradient
             optimiser.step()
     assert run.record.pulse["loss"].to_pylist() == losses
-
-
-def test_a_group_added_later_is_held_by_its_optimiser(tmp_path: Path) -> None:
-    model = network()
-    optimiser = torch.optim.SGD(model[2].parameters(), lr=0.1)
-    with headwater.watch(model, every=1, out=tmp_path / "run") as run:
-        for step in range(3):
-            if step == 2:
-                optimiser.add_param_group({"params": list(model[0].parameters()), "lr": 0.01})
-            optimiser.zero_grad()
-            model(torch.randn(5, 4)).sum().backward()
-            optimiser.step()
-    assert [info.optimiser for info in run.record.parameters] == [0, 0, 0, 0]
-    row = rows(run.record, 2)["0.weight"]
-    assert row["learning_rate"] == 0.01
-    assert row["applied_norm"] > 0
-
-
-def test_a_layer_put_in_later_has_its_place_and_its_name(tmp_path: Path) -> None:
-    model = network()
-    with headwater.watch(model, every=1, out=tmp_path / "run") as run:
-        model(torch.randn(5, 4)).sum().backward()
-        model.zero_grad()
-        model[2] = nn.Sequential(nn.Linear(6, 3), nn.Linear(3, 1))  # a new head
-        optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-        model(torch.randn(5, 4)).sum().backward()
-        optimiser.step()
-    names = {n for n, _ in model.named_parameters()}
-    ledger = run.ledger()
-    assert set(ledger.names) == names
-    infos = {info.name: info for info in run.record.parameters}
-    assert infos["2.1.weight"].module == "2.1"
-    assert infos["2.1.weight"].module_type == "Linear"
-    assert {"path": "2.1", "type": "Linear"} in run.record.info.modules
-
-
-def test_what_is_thawed_and_cast_later_is_known_as_it_is(tmp_path: Path) -> None:
-    model = network()
-    model[0].requires_grad_(False)
-    with headwater.watch(model, every=1, out=tmp_path / "run") as run:
-        model(torch.randn(5, 4)).sum().backward()
-        model.zero_grad()
-        model[0].requires_grad_(True)
-        model.double()
-        model(torch.randn(5, 4).double()).sum().backward()
-    infos = {info.name: info for info in run.record.parameters}
-    assert infos["0.weight"].requires_grad
-    assert infos["0.weight"].got_gradient
-    assert infos["0.weight"].dtype == "float64"
 
 
 def test_optimisers_that_step_within_the_backward_pass_have_their_figures(tmp_path: Path) -> None:
