@@ -7,6 +7,7 @@ the norm of the gradient that the backward pass started with.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -242,6 +243,40 @@ def thousands_of_views() -> Network:
 def empty_batch() -> Network:
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
     return scalar_loss(model, lambda: model(torch.randn(0, 4)).sum())
+
+
+_STEPS: tuple[Callable[..., Tensor], ...] = (
+    lambda h, _: h.tanh(),
+    lambda h, _: F.relu(h) + 0.1 * h,
+    lambda h, _: h.t().contiguous().t(),
+    lambda h, _: h.contiguous().view(2, 8).view(4, 4),
+    lambda h, _: torch.cat(h.chunk(2, dim=1)[::-1], dim=1),
+    lambda h, _: h.softmax(dim=1),
+    lambda h, _: h - h.mean(dim=0, keepdim=True),
+    lambda h, _: h.detach() * h,
+    lambda h, _: h.clone().mul_(h),
+    lambda h, other: h + other,
+    lambda h, other: h * other.sigmoid(),
+    lambda h, other: h @ other / 4,
+    lambda h, other: torch.where(h > other, h, other * 0.5),
+    lambda h, other: torch.stack([h, other]).sum(dim=0),
+)
+
+
+def random_graph(seed: int) -> Network:
+    """Twenty steps, each from one or two of all tensors so far, six weights among them."""
+    draw = random.Random(seed)
+    model = nn.ParameterList(torch.randn(4, 4) * 0.5 for _ in range(6))
+    plan = [(draw.choice(_STEPS), draw.random(), draw.random()) for _ in range(20)]
+
+    def loss() -> Tensor:
+        tensors: list[Tensor] = [torch.randn(4, 4), *model]
+        for step, first, second in plan:
+            h, other = (tensors[int(share * len(tensors))] for share in (first, second))
+            tensors.append(step(h, other))
+        return torch.stack(tensors[-6:]).square().mean() + sum(p.mean() for p in model)
+
+    return scalar_loss(model, loss)
 
 
 def deep_linear(scale: float, depth: int) -> Network:

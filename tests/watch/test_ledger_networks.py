@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import NETWORKS, Network, deep_linear
+from networks import NETWORKS, Network, deep_linear, random_graph
 from torch import Tensor, nn
 from ways_back import WAYS_BACK
 
@@ -72,6 +72,14 @@ def test_the_entries_of_every_parameter_sum_to_its_gradient(name: str, tmp_path:
             assert sums == pytest.approx(sorted(expected.values()), abs=1e-5)
         else:
             assert_accounts(ledger, expected)
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_the_accounts_of_random_graphs_are_exact(seed: int, tmp_path: Path) -> None:
+    torch.manual_seed(seed)
+    ledgers, decades = observed(random_graph(seed), tmp_path / "run")
+    for ledger, expected in zip(ledgers, decades, strict=True):
+        assert_accounts(ledger, expected)
 
 
 @pytest.mark.parametrize(
