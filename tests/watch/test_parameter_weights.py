@@ -83,9 +83,9 @@ def test_a_layer_of_up_to_64_units_lists_all_and_a_larger_one_its_quantiles(tmp_
 
 
 def conv1d_of_transformers() -> nn.Module:
-    from transformers.pytorch_utils import Conv1D
-
-    return Conv1D(6, 4)
+    library = pytest.importorskip("transformers.pytorch_utils")
+    layer: nn.Module = library.Conv1D(6, 4)
+    return layer
 
 
 UNITS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Callable[[Tensor], Tensor]]] = {
