@@ -12,9 +12,9 @@ from statistics import median
 
 from headwater.watch.options import Options
 
-_GRANT_S = 0.5
+_GRANT_S, _AT_ONCE_S, _GRANT_RATE = 0.5, 0.25, 0.05
 """What samples at steps 0, 1, 2, 4, 8, … may take before the budget binds: a run of a few seconds
-must be judged too."""
+must be judged too. Half of it at once, the rest over five seconds, so that not all are early."""
 
 _PULSE_PART = 0.4
 """Share of the budget that pulses may take; the rest is for samples and for writing."""
@@ -48,8 +48,12 @@ class Cadence:
         """Put time that observing took on the account."""
         self.spent_s += seconds
 
+    def sampling(self) -> None:
+        """Note that a sampled step begins."""
+        self._spent_before_s = self.spent_s
+
     def sampled(self) -> None:
-        """Learn what a sample cost, from what was charged since it was wanted."""
+        """Learn what a sample cost, from what was charged since it began."""
         self.samples += 1
         cost = self.spent_s - self._spent_before_s
         # The first pays for plans that later ones find ready: about half of it will not recur.
@@ -88,15 +92,9 @@ class Cadence:
         return (step // max(1, optimisers)) % stride == 0
 
     def wants_sample(self, step: int, elapsed_s: float, optimisers: int) -> bool:
-        """Whether the full ledger is taken at ``step``, the next one."""
-        wanted = self._wants(step, elapsed_s, optimisers)
-        if wanted:
-            self._spent_before_s = self.spent_s
-        return wanted
-
-    def _wants(self, step: int, elapsed_s: float, optimisers: int) -> bool:
+        """Whether the full ledger is taken at ``step``, the next one; to be asked once a step."""
         if self.options.every is not None:
-            return step % self.options.every == 0
+            return step // max(1, optimisers) % self.options.every == 0  # a GAN's two alike
         if self.options.steps is not None:
             start, stop = self.options.steps
             return start <= step < stop
@@ -120,5 +118,6 @@ class Cadence:
             return True
         wanted, budget = self.spent_s + self._sample_cost_s, self.options.overhead * elapsed_s
         if step >= self._next:
-            return wanted <= max(_GRANT_S, budget)
+            grant = min(_GRANT_S, _AT_ONCE_S + _GRANT_RATE * elapsed_s)
+            return wanted <= max(grant, budget)
         return wanted <= budget and elapsed_s - self._last_s >= elapsed_s / _SPREAD + 0.1

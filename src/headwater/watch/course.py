@@ -29,6 +29,9 @@ from headwater.watch.tracing import Tracing
 _GRAPHS_A_STEP = 4
 """A sampled step takes the ledger of at most so many backward passes (accumulation has many)."""
 
+_INTRODUCTIONS = 3
+"""Passes walked for their parameters where no sample did it: these tell a step by hand."""
+
 
 class Course:
     """Hears what passes the door, samples by the cadence, hands figures to the delivery."""
@@ -55,6 +58,7 @@ class Course:
         self._losses = Losses()
         self._by_hand = ByHand()
         self._scaler_waits = False
+        self._planned: tuple[bool, bool] | None = None
         self._usual_backwards: dict[int | None, int] = {}
         self._started = self._step_began = time.perf_counter()
         self._step = self._step_before = Step(0, sampled=False, pulsed=False)
@@ -101,6 +105,8 @@ class Course:
         step = self._step
         step.backwards += 1
         self.backwards += 1
+        if not self._names.parameters and self.backwards <= _INTRODUCTIONS:
+            self._sampler.meet(call, -self.backwards)
         graph = self._sample(call) if step.sampled else None
         trains = bool(self._optimisers) or self._names.has_module
         self._losses.note(step, call, trains_otherwise=trains)
@@ -149,6 +155,7 @@ class Course:
             first = next((index for index, _ in self._with_gradients()), None)
             known = self._names.parameters
             self._by_hand.remember(known[first].tensor if first is not None else None)
+            self._look_ahead()
 
     def step_begins(self, optimiser: Optimizer) -> None:
         """Hear that an optimiser is about to step: the weights as they are."""
@@ -202,13 +209,26 @@ class Course:
     # ------------------------------------------------------------ one step
 
     def _next_step(self, number: int) -> None:
-        elapsed = self.elapsed_s()
-        count = len(self._optimisers)
-        sampled = self._cadence.wants_sample(number, elapsed, count)
-        pulsed = self._cadence.wants_pulse(number, count)
+        sampled, pulsed = self._planned or self._plan(number)
+        self._planned = None
+        if sampled:
+            self._cadence.sampling()
         self._step = Step(number, sampled=sampled, pulsed=pulsed)
         self._tracing.set(sampled)
         self._names.traced = self._names.traced or sampled
+
+    def _plan(self, number: int) -> tuple[bool, bool]:
+        count = len(self._optimisers)
+        sampled = self._cadence.wants_sample(number, self.elapsed_s(), count)
+        return sampled, self._cadence.wants_pulse(number, count)
+
+    def _look_ahead(self) -> None:
+        """Trace for the next step, too: where none is heard, it begins with a backward pass.
+
+        By then its forward pass is over.
+        """
+        self._planned = self._planned or self._plan(self._step.number + 1)
+        self._tracing.set(self._step.sampled or self._planned[0])
 
     def _end_step(self, optimiser: int | None, *, skipped: bool = False) -> None:
         step, now = self._step, time.perf_counter()

@@ -170,6 +170,12 @@ class Sampler:
             sample.tap.send(parent, numbers[node], size)
             sample.onward[parent].append(numbers[node])
 
+    def meet(self, call: Call, moment: int) -> None:
+        """Learn which parameters a call reaches, where no sample has told yet."""
+        for node in walk([node for node, _, _ in _root_edges(call)]).nodes:
+            if node.name().endswith("AccumulateGrad"):
+                self._names.index_of_leaf(node.variable, moment)
+
     def capture(self, sample: GraphSample, call: Call, results: Sequence[Tensor | None]) -> None:
         """Take the gradients that ``torch.autograd.grad`` hands back instead of storing."""
         for tensor, gradient in zip(call.inputs or (), results, strict=False):

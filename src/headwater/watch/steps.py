@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from headwater.watch.door import Call
@@ -140,23 +141,26 @@ def _sum_of_scalars(call: Call) -> Scalar | None:
 class ByHand:
     """Notices steps where no torch optimiser takes them (Keras, ``w -= lr * w.grad``).
 
-    An accumulating loop leaves ``.grad`` be between two backward passes; one that steps by hand
-    resets or replaces it.
+    An accumulating loop leaves ``.grad`` and the weight be between two backward passes; one that
+    steps by hand changes the weight, or resets or replaces its gradient.
     """
 
     _leaf: Callable[[], Tensor | None] | None = None
-    _version: int = -1
+    _state: tuple[int, ...] | None = None
 
     def remember(self, leaf: Callable[[], Tensor | None] | None) -> None:
-        """Look at a parameter's gradient as a backward pass leaves it; keep nothing alive."""
+        """Look at a parameter as a backward pass leaves it; keep nothing alive."""
         self._leaf = leaf
-        self._version = self._look()
+        self._state = self._look()
 
     def stepped(self) -> bool:
         """Whether a step was taken since then."""
-        return self._leaf is not None and (self._version != self._look() or self._version < 0)
+        return self._leaf is not None and (self._state is None or self._state != self._look())
 
-    def _look(self) -> int:
+    def _look(self) -> tuple[int, ...] | None:
         tensor = self._leaf() if self._leaf is not None else None
         gradient = tensor.grad if tensor is not None and tensor.is_leaf else None
-        return gradient._version if gradient is not None else -1
+        if tensor is None or gradient is None:
+            return None
+        where = gradient.data_ptr() if gradient.layout is torch.strided else 0
+        return tensor._version, gradient._version, where
