@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import CodeType, FrameType
@@ -91,6 +92,7 @@ class Door:
     def __init__(self) -> None:
         self._listeners: tuple[Listener, ...] = ()
         self._undo: list[Callable[[], None]] = []
+        self._steps: dict[int, int] = {}  # of each thread, how many enclose each other
 
     def enter(self, listener: Listener) -> None:
         """Begin telling a listener; the first one opens the door."""
@@ -179,7 +181,7 @@ class Door:
         return step
 
     def _step_begins(self, optimiser: Optimizer, args: Any, kwargs: Any) -> Any:
-        if torch.compiler.is_compiling() or _within_a_step():  # a compiled step is not heard
+        if torch.compiler.is_compiling() or self._is_part():  # a compiled step is not heard
             return None
         self._tell(lambda listener: listener.step_begins(optimiser))
         if callable(kwargs.get("closure")):
@@ -200,8 +202,25 @@ class Door:
         return heard
 
     def _step_ends(self, optimiser: Optimizer, _args: Any, _kwargs: Any) -> None:
-        if not torch.compiler.is_compiling() and not _within_a_step():
+        if torch.compiler.is_compiling():
+            return
+        thread = threading.get_ident()
+        depth = self._steps.pop(thread, 1) - 1
+        if depth:
+            self._steps[thread] = depth
+        else:
             self._tell(lambda listener: listener.step_ends(optimiser))
+
+    def _is_part(self) -> bool:
+        """Whether a step that begins is a part of another one, as ``super().step()`` is.
+
+        The frames are asked only where one seems to be open: it may have ended by an exception.
+        """
+        thread = threading.get_ident()
+        depth = self._steps.get(thread, 0)
+        part = depth > 0 and _within_a_step()
+        self._steps[thread] = depth + 1 if part else 1
+        return part
 
     @aside
     def _tell(self, what: Callable[[Listener], None]) -> None:
