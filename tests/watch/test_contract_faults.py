@@ -110,10 +110,10 @@ HEARD: list[tuple[Any, str]] = [
     (cadence.Cadence, "wants_pulse"),
     (cadence.Cadence, "sampled"),
     (identity.Identity, "info"),
-    (identity.Identity, "seen_step"),
+    (identity.Identity, "seen_steps"),
     (identity.Identity, "ask_revision"),
     (observation.RunWriter, "append"),
-    (recorder.Recorder, "pulse"),
+    (recorder.Recorder, "pulses"),
     (recorder.Recorder, "start"),
 ]
 """Where something of ours may break while the training runs, or at its end."""

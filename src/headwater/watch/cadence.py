@@ -6,6 +6,7 @@ the account allows; the pulse is thinned out where a step is too short to carry 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
@@ -18,6 +19,16 @@ must be judged too. Half of it at once, the rest over five seconds, so that not 
 
 _PULSE_PART = 0.4
 """Share of the budget that pulses may take; the rest is for samples and for writing."""
+
+_UNSEEN = 1.5
+"""What a step with a pulse costs, over what the clock at our own ends sees of it: the way there
+runs with cold caches (104 against 70 us on steps of 1 ms, `benchmarks/overhead.py`)."""
+
+_KNOWN = 8  # plain steps by which their time is known
+
+_LONGEST_LANE = 1000  # steps
+_LANE_S = 0.25
+"""Steps that pass by the lane are handed on after so long at most: a kill must not lose them."""
 
 _SPREAD = 200
 """Samples are at least a 200th of the elapsed time apart, so that a record grows as a logarithm."""
@@ -32,12 +43,14 @@ class Cadence:
 
     options: Options
     spent_s: float = 0.0
+    floor_s: float = 0.0
     samples: int = 0
     pulses: int = 0
     _plain_ms: deque[float] = field(default_factory=lambda: deque(maxlen=64))
     _sample_cost_s: float = 0.0
     _spent_before_s: float = 0.0
     _pulse_cost_s: float = 0.0
+    _spent_before_pulse_s: float = 0.0
     _next: int = 0
     _last_s: float = 0.0
     _window: int = 0
@@ -47,6 +60,10 @@ class Cadence:
     def charge(self, seconds: float) -> None:
         """Put time that observing took on the account."""
         self.spent_s += seconds
+
+    def charge_floor(self, seconds: float) -> None:
+        """Put the least that there is to a step on an account of its own: no plan can save it."""
+        self.floor_s += seconds
 
     def sampling(self) -> None:
         """Note that a sampled step begins."""
@@ -59,12 +76,21 @@ class Cadence:
         # The first pays for plans that later ones find ready: about half of it will not recur.
         self._sample_cost_s = 0.5 * (self._sample_cost_s + cost)
 
-    def plain(self, step_s: float) -> None:
-        """Learn how long a step takes that is not sampled."""
-        self._plain_ms.append(step_s * 1e3)
+    def lane_until(self, now: float) -> float:
+        """Until when, by the clock, a lane that opens now may stay open."""
+        return now + _LANE_S
 
-    def pulsed(self, seconds: float) -> None:
-        """Learn what a pulse costs; it has been charged already."""
+    def plain(self, *steps_s: float) -> None:
+        """Learn how long steps take that are not sampled."""
+        self._plain_ms.extend([1e3 * step_s for step_s in steps_s])
+
+    def pulsing(self) -> None:
+        """Note that the first backward pass of a step begins, which may be pulsed."""
+        self._spent_before_pulse_s = self.spent_s
+
+    def pulsed(self) -> None:
+        """Learn what a step with a pulse costs, from what was charged since it began."""
+        seconds = _UNSEEN * (self.spent_s - self._spent_before_pulse_s)
         new = self._pulse_cost_s == 0 or self.pulses <= 3  # the first pay for what is kept
         self._pulse_cost_s = seconds if new else 0.9 * self._pulse_cost_s + 0.1 * seconds
 
@@ -83,13 +109,29 @@ class Cadence:
         """Whether a step's gradient norms are taken; whole rounds of all optimisers together."""
         if self.options.every is not None or self.options.steps is not None:
             return True
-        allowed = _PULSE_PART * self.options.overhead * self.plain_s
-        if not self._plain_ms or self._pulse_cost_s <= allowed:
+        if not self._plain_ms:
             return self.options.overhead > 0
+        stride = self._pulse_stride()
+        return stride > 0 and (step // max(1, optimisers)) % stride == 0
+
+    def _pulse_stride(self) -> int:
+        """Every how many steps there is a pulse; 0 for never."""
+        allowed = _PULSE_PART * self.options.overhead * self.plain_s
         if allowed <= 0:
-            return False
-        stride = int(self._pulse_cost_s / allowed) + 1
-        return (step // max(1, optimisers)) % stride == 0
+            return 0
+        return max(1, math.ceil(self._pulse_cost_s / allowed))
+
+    def lane_steps(self, step: int) -> int:
+        """How many steps from ``step`` on may pass by the lane, with nothing else wanted of them.
+
+        For a training with one optimiser.
+        """
+        watched = self.options.every is not None or self.options.steps is not None
+        if watched or self._credit or len(self._plain_ms) < _KNOWN or self._window > 0:
+            return 0
+        stride = self._pulse_stride()
+        until_pulse = (-step) % stride if stride else _LONGEST_LANE
+        return min(until_pulse, _LONGEST_LANE, int(_LANE_S / max(self.plain_s, 1e-6)))
 
     def wants_sample(self, step: int, elapsed_s: float, optimisers: int) -> bool:
         """Whether the full ledger is taken at ``step``, the next one; to be asked once a step."""

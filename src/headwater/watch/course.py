@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from headwater.watch.cadence import Cadence
 from headwater.watch.delivery import Delivery
 from headwater.watch.door import Call
 from headwater.watch.identity import Identity, describe_optimiser
+from headwater.watch.lane import STEP_S, Lane
 from headwater.watch.names import Names
 from headwater.watch.parameters import read_after, read_applied, read_before
 from headwater.watch.reach import COMPILED, compiles_autograd
@@ -28,6 +30,12 @@ from headwater.watch.tracing import Tracing
 
 _GRAPHS_A_STEP = 4
 """A sampled step takes the ledger of at most so many backward passes (accumulation has many)."""
+
+_SHORTEST_LANE = 2
+"""Steps that a lane is worth its opening for."""
+
+_GIVES_WAY = 3
+"""A training whose steps leave the lane in the middle so often in a row has no use for one."""
 
 _INTRODUCTIONS = 3
 """Passes walked for their parameters where no sample did it: these tell a step by hand."""
@@ -58,6 +66,8 @@ class Course:
         self._losses = Losses()
         self._by_hand = ByHand()
         self._scaler_waits = False
+        self._lane: Lane | None = None
+        self._gave_way = 0
         self._planned: tuple[bool, bool] | None = None
         self._usual_backwards: dict[int | None, int] = {}
         self._started = self._step_began = time.perf_counter()
@@ -103,6 +113,8 @@ class Course:
                 self._sampler.nest(graphs[-1], call)
             return None
         step = self._step
+        if step.backwards == 0:
+            self._cadence.pulsing()
         step.backwards += 1
         self.backwards += 1
         if not self._names.parameters and self.backwards <= _INTRODUCTIONS:
@@ -147,10 +159,7 @@ class Course:
             self._delivery.graph(token)
             self._identity.saw(len(token.sites), token.compiled_nodes, token.compiled_leaves)
         if self._step.pulsed or self._step.sampled:
-            began = time.perf_counter()
             self._take_norms(reached)
-            if not self._step.sampled:
-                self._cadence.pulsed(time.perf_counter() - began)
         if not self._optimisers:
             first = next((index for index, _ in self._with_gradients()), None)
             known = self._names.parameters
@@ -206,6 +215,51 @@ class Course:
             self._scaler_waits = False
             self._end_step(self._optimiser_index(optimiser), skipped=True)
 
+    # ------------------------------------------------------------ steps that are hardly looked at
+
+    def offer_lane(self) -> Lane | None:
+        """Return a lane for the steps to come, where nothing but their loss is wanted."""
+        step, only = self._step, self._usual_backwards.get(0)
+        if step.sampled or step.pulsed or self._gave_way >= _GIVES_WAY:
+            return None
+        if len(self._optimisers) != 1 or only != 1 or self._losses.scale.known:
+            return None
+        optimiser, steps = self._optimisers[0](), self._cadence.lane_steps(step.number)
+        if optimiser is None or steps < _SHORTEST_LANE:
+            return None
+        return Lane(optimiser, steps=steps, until=self._cadence.lane_until(self._step_began))
+
+    def enter_lane(self, lane: Lane) -> None:
+        """Let steps pass by a lane until it is closed."""
+        self._lane = lane
+
+    def leave_lane(self, *, between_steps: bool) -> None:
+        """Take in what passed by the lane; go on where it ended, maybe in the middle of a step."""
+        lane, self._lane = self._lane, None
+        if lane is None:
+            return
+        if lane.fault is not None:
+            raise lane.fault
+        number, passed = self._step.number, len(lane.ends)
+        times = [end - self._started for end in lane.ends]
+        before = self._step_began - self._started
+        spans = [b - a for a, b in pairwise([before, *times])]
+        self._delivery.plain_steps(number, times, spans, lane.losses[:passed])
+        self._cadence.plain(*spans)
+        self._cadence.charge_floor(STEP_S * len(lane.losses))
+        self._identity.seen_steps(passed)
+        self.backwards += len(lane.losses)
+        if passed:
+            self._step_began = lane.ends[-1]
+            self._step_before = Step(number + passed - 1, sampled=False, pulsed=False, backwards=1)
+        self._gave_way = 0 if between_steps else self._gave_way + 1
+        if between_steps:
+            self._next_step(number + passed)
+            return
+        self._step = Step(number + passed, sampled=False, pulsed=False)
+        if lane.halfway:
+            self._step.backwards, self._step.losses = 1, lane.losses[passed:]
+
     # ------------------------------------------------------------ one step
 
     def _next_step(self, number: int) -> None:
@@ -244,8 +298,10 @@ class Course:
             self._delivery.parameters(step, held)
         elif step.number > 0:
             self._cadence.plain(seconds)
+            if step.norms is not None:
+                self._cadence.pulsed()
         self._cadence.pulses += step.norms is not None
-        self._identity.seen_step()
+        self._identity.seen_steps(1)
         self._delivery.pulse(step, now - self._started, seconds)
         self._delivery.pass_on()
         self._usual_backwards[optimiser] = step.backwards or 1

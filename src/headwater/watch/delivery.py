@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from headwater.watch.recorder import Recorder
 from headwater.watch.samples import GraphSample
-from headwater.watch.statistics import Fetched, combine
+from headwater.watch.statistics import Fetched, Scalar, combine
 from headwater.watch.steps import Step
 
 Deliver = Callable[[list[Any]], None]
@@ -59,14 +60,36 @@ class Delivery:
             if any(value is not None and value - value != 0 for value in (loss, whole)):
                 self._alarm(step.number)
             step_ms = step_s * 1e3 if step.number else None
-            self._recorder.pulse(
-                (
-                    *(step.number, elapsed_s, step_ms, step.optimiser, loss, step.backwards),
-                    *(scale, step.skipped, step.sampled, whole, norms),
-                )
+            row = (
+                *(step.number, elapsed_s, step_ms, step.optimiser, loss, step.backwards),
+                *(scale, step.skipped, step.sampled, whole, norms),
             )
+            self._recorder.pulses(*[(value,) for value in row])
 
         self._when_fetched(fetched, deliver)
+
+    def plain_steps(
+        self,
+        first: int,
+        times_s: Sequence[float],
+        steps_s: Sequence[float],
+        losses: Sequence[Scalar],
+    ) -> None:
+        """Deliver the rows of steps of the first optimiser, of which only the loss was noted."""
+        count = len(times_s)
+
+        def deliver(values: list[Any]) -> None:
+            for place, loss in enumerate(values):
+                if not isfinite(loss):
+                    self._alarm(first + place)
+            nothing, no = (None,) * count, (False,) * count
+            self._recorder.pulses(
+                *(range(first, first + count), times_s, [1e3 * span for span in steps_s]),
+                *((0,) * count, values, (1,) * count, nothing, no, no, nothing, nothing),
+            )
+
+        if losses:
+            self._when_fetched(Fetched(losses), deliver)
 
     def pass_on(self) -> None:
         """Hand over what has arrived."""

@@ -28,6 +28,7 @@ from torch.optim.optimizer import (
 )
 
 from headwater.watch.aside import aside, never_compile
+from headwater.watch.lane import Lane
 from headwater.watch.reach import out_of_reach
 from headwater.watch.tracebacks import hide_frame
 
@@ -79,11 +80,16 @@ class Listener(Protocol):
     def scaler_step_ends(self, scaler: Any, optimiser: Optimizer) -> None:
         """Hear that it has, or has skipped it."""
 
+    def lane_ends(self, *, between_steps: bool) -> None:
+        """Hear that the lane it was lent is closed, after a whole step or in the middle of one."""
+
     def forked(self) -> None:
         """Hear that this is a child process now, and leave."""
 
 
 _Heard = tuple[Listener, Call, object]
+
+_is_compiling: Callable[[], bool] = torch.compiler.is_compiling
 
 
 class Door:
@@ -91,11 +97,13 @@ class Door:
 
     def __init__(self) -> None:
         self._listeners: tuple[Listener, ...] = ()
+        self._lane: Lane | None = None
         self._undo: list[Callable[[], None]] = []
         self._steps: dict[int, int] = {}  # of each thread, how many enclose each other
 
     def enter(self, listener: Listener) -> None:
         """Begin telling a listener; the first one opens the door."""
+        self.close_lane()
         if not self._listeners:
             self._open()
         self._listeners = (*self._listeners, listener)
@@ -104,10 +112,28 @@ class Door:
         """Stop telling a listener; the last one puts everything back. May be called twice."""
         if listener not in self._listeners:
             return
+        self.close_lane()
         self._listeners = tuple(other for other in self._listeners if other is not listener)
         if not self._listeners:
             while self._undo:
                 self._undo.pop()()
+
+    def lend(self, listener: Listener, lane: Lane) -> bool:
+        """Let steps pass by a lane, if nobody else listens; say whether they will."""
+        if self._listeners != (listener,):
+            return False
+        self._lane = lane
+        return True
+
+    @aside
+    def close_lane(self, *, between_steps: bool = False) -> None:
+        """Take the lane away, and let its listener know; nothing if there is none."""
+        lane, self._lane = self._lane, None
+        if lane is None:
+            return
+        if lane.inside:  # the whole way goes on where the lane ends
+            self._steps[threading.get_ident()] = 1
+        self._tell(lambda listener: listener.lane_ends(between_steps=between_steps))
 
     def abandon(self) -> None:
         """Make every listener leave: this is a child process now."""
@@ -140,6 +166,11 @@ class Door:
 
     def _run_backward(self, original: Any, hold: _Hold) -> Any:
         def run_backward(roots: Any, *args: Any, **kwargs: Any) -> Any:
+            lane = self._lane
+            if lane is not None:
+                if hold.on and lane.backward(roots, kwargs):
+                    return original(roots, *args, **kwargs)
+                self.close_lane()
             listeners = self._listeners if hold.on else ()
             if not listeners:
                 return original(roots, *args, **kwargs)
@@ -163,6 +194,7 @@ class Door:
         def scale(scaler: Any, outputs: Any) -> Any:
             result = original(scaler, outputs)
             if hold.on:
+                self.close_lane()
                 self._tell(lambda listener: listener.loss_scaled(scaler, result))
             return result
 
@@ -172,6 +204,7 @@ class Door:
         def step(scaler: Any, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
             if not hold.on:
                 return original(scaler, optimizer, *args, **kwargs)
+            self.close_lane()
             self._tell(lambda listener: listener.scaler_step_begins(scaler, optimizer))
             try:
                 return original(scaler, optimizer, *args, **kwargs)
@@ -181,7 +214,14 @@ class Door:
         return step
 
     def _step_begins(self, optimiser: Optimizer, args: Any, kwargs: Any) -> Any:
-        if torch.compiler.is_compiling() or self._is_part():  # a compiled step is not heard
+        if _is_compiling():  # a compiled step is not heard
+            return None
+        lane = self._lane
+        if lane is not None:
+            if lane.step_begins(optimiser, len(args) < 2 and not kwargs):
+                return None
+            self.close_lane()
+        if self._is_part():
             return None
         self._tell(lambda listener: listener.step_begins(optimiser))
         if callable(kwargs.get("closure")):
@@ -202,8 +242,16 @@ class Door:
         return heard
 
     def _step_ends(self, optimiser: Optimizer, _args: Any, _kwargs: Any) -> None:
-        if torch.compiler.is_compiling():
+        if _is_compiling():
             return
+        lane = self._lane
+        if lane is not None:
+            if lane.step_ends(optimiser):
+                return
+            closes = not lane.inside and not lane.halfway
+            self.close_lane(between_steps=closes)
+            if closes:
+                return
         thread = threading.get_ident()
         depth = self._steps.pop(thread, 1) - 1
         if depth:

@@ -54,9 +54,9 @@ class Identity:
         """
         self._git = _git(Path(self._script).parent if self._script else Path(self._directory))
 
-    def seen_step(self) -> None:
-        """Count a step; the seed is asked for when the first has ended."""
-        self._steps += 1
+    def seen_steps(self, count: int) -> None:
+        """Count steps; the seed is asked for when the first has ended."""
+        self._steps += count
         if self._seed is None:
             self._seed = torch.initial_seed()
 
@@ -133,7 +133,7 @@ class Identity:
             },
             observation=self._observation(),
             overhead={
-                "observer_s": cadence.spent_s,
+                "observer_s": cadence.spent_s + cadence.floor_s,
                 "elapsed_s": elapsed_s,
                 "steps": self._steps,
                 "samples": cadence.samples,

@@ -112,6 +112,8 @@ class Observation:
 
     def flush(self) -> None:
         """Write all that has been seen so far."""
+        if self.active:
+            DOOR.close_lane()
         self._guard(self._delivery.pass_on)
         self._guard(self._recorder.flush)
 
@@ -120,6 +122,8 @@ class Observation:
         if os.getpid() != self._process:
             return  # a child that was forked in the middle: the record is its parent's
         try:
+            if self.active:
+                DOOR.close_lane()
             self._guard(self._course.end_open_step)
         finally:
             self._detach()
@@ -185,6 +189,13 @@ class Observation:
     def step_ends(self, optimiser: Optimizer) -> None:
         """Hear that an optimiser has stepped."""
         self._hear(self._course.step_ends, optimiser)
+        lane = self._hear(self._course.offer_lane)
+        if lane is not None and DOOR.lend(self, lane):
+            self._hear(self._course.enter_lane, lane)
+
+    def lane_ends(self, *, between_steps: bool) -> None:
+        """Hear that the lane is closed."""
+        self._guard(self._course.leave_lane, between_steps=between_steps)
 
     def loss_scaled(self, scaler: Any, output: Any) -> None:
         """Hear that a gradient scaler has scaled a loss."""

@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from headwater.runs.info import RunInfo
@@ -58,7 +59,7 @@ class Recorder:
         self._writer = writer
         self._info = info
         self._charge = charge
-        self._pulses: list[tuple[Any, ...]] = []
+        self._pulses: list[tuple[Sequence[Any], ...]] = []
         self._jobs: list[Job] = []
         self._writing = threading.RLock()  # a signal handler may flush in the middle of a flush
         self._wake = threading.Event()
@@ -76,9 +77,9 @@ class Recorder:
         self._wake.set()
         self._rests.wait()
 
-    def pulse(self, row: tuple[Any, ...]) -> None:
-        """Add a step's row; values in the order of the pulse table."""
-        self._pulses.append(row)
+    def pulses(self, *columns: Sequence[Any]) -> None:
+        """Add rows of steps, column by column in the order of the pulse table."""
+        self._pulses.append(columns)
         if self._rests.is_set():
             self._work()
 
@@ -103,10 +104,8 @@ class Recorder:
             if info is not None:  # first, so that no row names a site that is not yet known
                 self._writer.write_info(info)
             if pulses:
-                columns = dict(
-                    zip(_PULSE_COLUMNS, map(list, zip(*pulses, strict=True)), strict=True)
-                )
-                self._writer.append("pulse", columns)
+                whole = [list(chain.from_iterable(parts)) for parts in zip(*pulses, strict=True)]
+                self._writer.append("pulse", dict(zip(_PULSE_COLUMNS, whole, strict=True)))
             for job in jobs:
                 for table, rows in job():
                     self._writer.append(table, rows)

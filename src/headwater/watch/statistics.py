@@ -153,7 +153,7 @@ def combine(sizes: Sequence[Scalar]) -> Scalar:
 
 def read_scalar(tensor: Tensor) -> Scalar:
     """Return a one-element tensor as a float on the CPU, as a copy of its own elsewhere."""
-    if tensor.device.type == "cpu":
+    if tensor.is_cpu:
         return float(tensor.item())
     return tensor.detach().reshape(()).double().clone()
 

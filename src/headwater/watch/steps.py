@@ -81,6 +81,11 @@ class LossScale:
     _output: Any = None
     _scale: Tensor | None = None
 
+    @property
+    def known(self) -> bool:
+        """Whether a scaler has ever scaled a loss."""
+        return self._output is not None
+
     def scaled(self, scaler: Any, output: Any) -> None:
         """Remember what ``scaler.scale`` returned."""
         scale = getattr(scaler, "_scale", None)

@@ -1,0 +1,101 @@
+"""The short way through the door, for steps of which only the loss and the time are noted.
+
+Between two pulses nothing is wanted of a step but its loss. The whole way takes a tenth of a
+millisecond where a training runs in between, as its code and data are no longer in the caches;
+that is a tenth of a step of one millisecond. The lane does the least that there is, and gives way
+to the whole way at anything out of the ordinary: a second backward pass, another optimiser or
+thread, a closure, a torch mode, a loss that is no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import get_ident
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from headwater.watch.aside import never_compile
+from headwater.watch.statistics import Scalar, read_scalar
+
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_function_modes = torch._C._len_torch_function_stack
+
+STEP_S = 1.5e-5
+"""What a step in the lane is charged: asking the clock at both ends would cost as much again.
+`benchmarks/overhead.py --lane` measures it."""
+
+
+class Lane:
+    """Steps of one optimiser on one thread, each with one backward pass from one loss.
+
+    Attributes:
+        losses: One a backward pass.
+        ends: The clock at the end of each step.
+        inside: Whether the optimiser is stepping now.
+        fault: What went wrong here, if anything did.
+    """
+
+    __slots__ = ("_optimiser", "_steps", "_thread", "_until", "ends", "fault", "inside", "losses")
+
+    def __init__(self, optimiser: Optimizer, *, steps: int, until: float) -> None:
+        """Open for at most so many steps, and until the clock says so."""
+        self.losses: list[Scalar] = []
+        self.ends: list[float] = []
+        self.inside = False
+        self.fault: Exception | None = None
+        self._optimiser = id(optimiser)
+        self._steps = steps
+        self._thread = get_ident()
+        self._until = until
+
+    @property
+    def halfway(self) -> bool:
+        """Whether the step that is under way has had its backward pass."""
+        return len(self.losses) > len(self.ends)
+
+    def backward(self, roots: Sequence[Any], kwargs: Any) -> bool:
+        """Note the loss of a backward pass that begins; say whether it may pass.
+
+        A pass within another, or within a step, finds the step halfway.
+        """
+        try:
+            root = roots[0]
+            if (
+                type(root) is not Tensor
+                or len(roots) != 1
+                or root.numel() != 1
+                or len(self.losses) != len(self.ends)
+                or not kwargs.get("accumulate_grad")
+                or get_ident() != self._thread
+                or _dispatch_modes()
+                or _function_modes()
+            ):
+                return False
+            self.losses.append(read_scalar(root))
+        except Exception as error:
+            self.fault = error
+            return False
+        return True
+
+    def step_begins(self, optimiser: Optimizer, alone: bool) -> bool:
+        """Note that an optimiser steps, ``alone`` if without a closure; say whether it may pass."""
+        may = alone and not self.inside and id(optimiser) == self._optimiser and self.halfway
+        self.inside = self.inside or may
+        return may
+
+    def step_ends(self, optimiser: Optimizer) -> bool:
+        """Note that it has stepped; say whether the lane is open for another step."""
+        if not self.inside or id(optimiser) != self._optimiser:
+            return False
+        self.inside = False
+        now = perf_counter()
+        self.ends.append(now)
+        return len(self.ends) < self._steps and now < self._until
+
+
+for _method in (Lane.backward, Lane.step_begins, Lane.step_ends):
+    never_compile(_method)
