@@ -43,7 +43,9 @@ def signal_way(edges: Edges, signal: Sequence[Sequence[bool]], end: int) -> tupl
         (Step(node=2), Fork(join=0, branches=((Step(node=1),), ())))
     """
     children = [
-        tuple(dict.fromkeys(child for (child, _), carries in zip(kids, carry, strict=True) if carries))
+        tuple(
+            dict.fromkeys(child for (child, _), carries in zip(kids, carry, strict=True) if carries)
+        )
         for kids, carry in zip(edges, signal, strict=True)
     ]
     several = [
@@ -90,7 +92,7 @@ def _meeting_points(children: Sequence[tuple[int, ...]], end: int) -> list[int]:
 
     def common(one: int, other: int) -> int:
         while one != other:
-            if one == _SOURCE or other == _SOURCE:
+            if _SOURCE in (one, other):
                 return _SOURCE
             if rank[one] > rank[other]:
                 one = meets[one]

@@ -81,6 +81,11 @@ class Ledger:
                 self._leaves.setdefault(parameters[row["parameter"]].name, row)
 
     @property
+    def nodes(self) -> Mapping[int, Row]:
+        """The rows by the number of their node."""
+        return self._nodes
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The parameters with an account: those whose walk reaches the loss."""
         return tuple(self._leaves)

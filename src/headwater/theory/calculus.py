@@ -75,9 +75,9 @@ def forecast(layers: Sequence[Layer], *, mean_square: float = 1.0) -> tuple[Laye
         >>> round(band.mean, 2), round(band.low, 2), round(band.high, 2)
         (-3.05, -3.32, -2.79)
     """
-    shared = 0.0 if _normalises_batches(layers) else math.nan
+    shared = 0.0 if normalises_batches(layers) else math.nan
     passages, stopped = _forwards(layers, Signal(mean_square=mean_square, shared=shared))
-    bands = _backwards(passages)
+    bands = gradient_bands(passages)
     table = [
         LayerForecast(
             name=passage.name,
@@ -111,10 +111,16 @@ def forecast(layers: Sequence[Layer], *, mean_square: float = 1.0) -> tuple[Laye
     return tuple(table)
 
 
-def _normalises_batches(layers: Sequence[Layer]) -> bool:
+def normalises_batches(layers: Sequence[Layer]) -> bool:
+    """Whether batch norm is among them; then it matters what samples share.
+
+    Example:
+        >>> normalises_batches([BatchNorm()])
+        True
+    """
     return any(
         isinstance(layer, BatchNorm)
-        or (isinstance(layer, Residual) and _normalises_batches(layer.branch))
+        or (isinstance(layer, Residual) and normalises_batches((*layer.branch, *layer.skip)))
         for layer in layers
     )
 
@@ -122,44 +128,63 @@ def _normalises_batches(layers: Sequence[Layer]) -> bool:
 def _forwards(layers: Sequence[Layer], signal: Signal) -> tuple[list[Passage], NotCovered | None]:
     passages: list[Passage] = []
     for layer in layers:
-        if isinstance(layer, NotCovered):
-            return passages, layer
-        if isinstance(layer, Residual):
-            passage = _pass_residual(layer, signal)
-            if isinstance(passage, NotCovered):
-                return passages, passage
-        else:
-            passage = pass_layer(layer, signal)
+        passage = passage_of(layer, signal)
+        if isinstance(passage, NotCovered):
+            return passages, passage
         passages.append(passage)
         signal = passage.after
     return passages, None
 
 
+def passage_of(layer: Layer, signal: Signal) -> Passage | NotCovered:
+    """Pass a signal through any layer, a residual sum or one that is not covered among them.
+
+    Raises:
+        NotCoveredError: The layer gets what its formula does not allow.
+
+    Example:
+        >>> from headwater.theory.layers import Scale
+        >>> passage_of(Scale(factor=0.5), Signal(mean_square=1.0)).after.mean_square
+        0.25
+    """
+    if isinstance(layer, NotCovered):
+        return layer
+    if isinstance(layer, Residual):
+        return _pass_residual(layer, signal)
+    return pass_layer(layer, signal)
+
+
 def _pass_residual(layer: Residual, signal: Signal) -> Passage | NotCovered:
     """Sum a stream and its branch: mean squares add, as the branch's weights are fresh."""
     inner, stopped = _forwards(layer.branch, signal)
-    if stopped is not None:
-        return stopped
+    stream, blocked = _forwards(layer.skip, signal)
+    if stopped is not None or blocked is not None:
+        return stopped or blocked  # type: ignore[return-value]
     branch = inner[-1].after if inner else signal
+    skipped = stream[-1].after if stream else signal
     skip, scale = layer.skip_scale**2, layer.branch_scale**2
     gain = math.prod(passage.power for passage in inner)
+    kept = math.prod(passage.power for passage in stream)
     drift, noise = _log_drift(inner)
-    power = skip + scale * gain
+    own_drift, own_noise = _log_drift(stream)
+    power = skip * kept + scale * gain
     # Shares of the sum that came through the branch, backwards and forwards.
     share = scale * gain / power if power else 0.0
-    mean_square = skip * signal.mean_square + scale * branch.mean_square
+    mean_square = skip * skipped.mean_square + scale * branch.mean_square
     part = scale * branch.mean_square / mean_square if mean_square else 0.0
     # Twice the product of stream and branch: its mean is 0, its variance 4 / width of theirs.
     width = next((p.width for p in reversed(inner) if p.width), None)
     cross = 4 * share * (1 - share) / width if width else 0.0
     elasticity, doubt = _elasticity(inner)
-    carried = (1 - part) + part * elasticity
-    added = part**2 * doubt + (4 * part * (1 - part) / width if width else 0.0)
+    own_elasticity, own_doubt = _elasticity(stream)
+    carried = (1 - part) * own_elasticity + part * elasticity
+    added = part**2 * doubt + (1 - part) ** 2 * own_doubt
+    added += 4 * part * (1 - part) / width if width else 0.0
     after = Signal(
         mean_square=mean_square,
-        mean=layer.skip_scale * signal.mean + layer.branch_scale * branch.mean,
-        shared=skip * signal.shared + scale * branch.shared,
-        gaussian=signal.gaussian and branch.gaussian,
+        mean=layer.skip_scale * skipped.mean + layer.branch_scale * branch.mean,
+        shared=skip * skipped.shared + scale * branch.shared,
+        gaussian=skipped.gaussian and branch.gaussian,
         doubt=carried**2 * signal.doubt + added,
         width=branch.width or signal.width,
     )
@@ -168,12 +193,12 @@ def _pass_residual(layer: Residual, signal: Signal) -> Passage | NotCovered:
         after=after,
         power=power,
         elasticity=carried,
-        sensitivity=share * drift,
-        gain_noise=share**2 * noise + cross,
+        sensitivity=share * drift + (1 - share) * own_drift,
+        gain_noise=share**2 * noise + (1 - share) ** 2 * own_noise + cross,
         signal_noise=added,
         common_noise=0.0,
         width=width,
-        notes=tuple(note for passage in inner for note in passage.notes),
+        notes=tuple(note for passage in (*inner, *stream) for note in passage.notes),
     )
 
 
@@ -194,8 +219,14 @@ def _elasticity(passages: Sequence[Passage]) -> tuple[float, float]:
     return elasticity, noise
 
 
-def _backwards(passages: Sequence[Passage]) -> list[Band]:
-    """Band of the gradient at each layer's input, relative to the end."""
+def gradient_bands(passages: Sequence[Passage]) -> list[Band]:
+    """Return the band of the gradient at each passage's input, relative to the end of the last.
+
+    Example:
+        >>> from headwater.theory.layers import Scale
+        >>> gradient_bands([passage_of(Scale(factor=0.1), Signal(mean_square=1.0))])[0].mean
+        -1.0
+    """
     bands: list[Band] = []
     decades, noise, sensitivity, own = 0.0, 0.0, 0.0, 0.0
     for place in range(len(passages) - 1, -1, -1):

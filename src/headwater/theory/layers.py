@@ -128,6 +128,19 @@ class Dropout:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Multiplication by a constant, or by one that is learnt.
+
+    Attributes:
+        factor: The constant; the root mean square where units have their own.
+        name: For the table.
+    """
+
+    factor: float
+    name: str = "scale"
+
+
+@dataclass(frozen=True, kw_only=True)
 class AveragePool:
     """Mean over windows that do not overlap; exact for positions of known correlation.
 
@@ -157,10 +170,11 @@ class MaxPool:
 
 @dataclass(frozen=True, kw_only=True)
 class Residual:
-    """A sum of a stream and a branch that reads it: skip_scale x + branch_scale f(x).
+    """A sum of a stream and a branch that reads it: skip_scale s(x) + branch_scale f(x).
 
     Attributes:
         branch: The layers of f; its last weights must not be shared with the stream.
+        skip: The layers of s, as of a projection; none where the stream goes on as it is.
         branch_scale: Factor of the branch.
         skip_scale: Factor of the stream.
         name: For the table.
@@ -172,6 +186,7 @@ class Residual:
     """
 
     branch: tuple[Layer, ...]
+    skip: tuple[Layer, ...] = ()
     branch_scale: float = 1.0
     skip_scale: float = 1.0
     name: str = "residual"
@@ -198,6 +213,7 @@ Layer = (
     | LayerNorm
     | RMSNorm
     | Dropout
+    | Scale
     | AveragePool
     | MaxPool
     | Residual

@@ -24,6 +24,7 @@ from headwater.theory.layers import (
     LayerNorm,
     MaxPool,
     RMSNorm,
+    Scale,
 )
 
 
@@ -269,6 +270,18 @@ def _dropout(layer: Dropout, signal: Signal) -> Passage:
     lift = 1 / (1 - layer.rate)
     after = replace(signal, mean_square=lift * signal.mean_square, gaussian=False)
     return Passage(name=layer.name, after=after, power=lift)
+
+
+@pass_layer.register
+def _scale(layer: Scale, signal: Signal) -> Passage:
+    square = layer.factor**2
+    after = replace(
+        signal,
+        mean_square=square * signal.mean_square,
+        mean=layer.factor * signal.mean,
+        shared=square * signal.shared,
+    )
+    return Passage(name=layer.name, after=after, power=square)
 
 
 @pass_layer.register

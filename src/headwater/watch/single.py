@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headwater.records import ParameterInfo
 from headwater.runs.ledger import Ledger
 from headwater.watch.door import Call
 from headwater.watch.graph import Plan, Walk, make_plan, walk
@@ -27,52 +26,51 @@ from headwater.watch.tracing import Tracing
 
 
 @dataclass(frozen=True, kw_only=True)
-class SinglePass:
-    """What one pass through a network has shown.
+class Made:
+    """The graph of a forward pass whose nodes still hold what they saved.
 
     Attributes:
-        ledger: The account of the backward pass; its row numbers are those of ``graph``.
-        graph: The nodes, which have let go of what they saved.
+        graph: The nodes, from the loss on; their numbers are those of the ledger's rows.
         plan: What each of them is.
         places: Where each of them was made.
         end: Number of the node that made the network's output.
-        noted: What ``look`` returned, before the backward pass.
-        parameters: As the ledger names them.
         leaves: The parameter's name of each leaf's number.
     """
 
-    ledger: Ledger
     graph: Walk
     plan: Plan
     places: tuple[Place, ...]
     end: int
-    noted: Any
-    parameters: tuple[ParameterInfo, ...]
     leaves: Mapping[int, str]
 
 
-Look = Callable[[Walk, Plan], Any]
-"""Reads what nodes saved from the forward pass; called before the backward pass frees it."""
+@dataclass(frozen=True, kw_only=True)
+class SinglePass:
+    """What one pass through a network has shown: the account, and what ``look`` saw before."""
+
+    ledger: Ledger
+    seen: Any
+    loss: float
 
 
 def single_pass(
-    model: nn.Module, forward: Callable[[], tuple[Tensor, Tensor]], look: Look | None = None
+    model: nn.Module,
+    forward: Callable[[], tuple[Tensor, Tensor]],
+    look: Callable[[Made], Any] | None = None,
 ) -> SinglePass:
     """Run one pass of ``model`` under the ledger.
 
     Args:
         model: The root; its parameters' gradients are set aside and put back.
         forward: Returns the network's output and the scalar loss made of it.
-        look: Reads the graph in between.
+        look: Reads the graph in between, before the backward pass frees what nodes saved.
 
     Raises:
         Exception: Whatever the model raises.
-        RuntimeError: The loss does not depend on a parameter.
+        RuntimeError: The loss does not depend on a parameter, or not on the output.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
-        >>> for layer in net:
-        ...     _ = nn.init.eye_(layer.weight).mul_(0.5) if False else None
         >>> def forward():
         ...     output = net(torch.ones(2, 3))
         ...     return output, output.sum()
@@ -92,32 +90,33 @@ def single_pass(
         tracing.set(True)
         output, loss = forward()
         tracing.set(False)
-        graph = walk([loss.grad_fn])
-        places = tuple(STACKS.place_of(node) for node in graph.nodes)
+        graph = walk([loss.grad_fn] if loss.grad_fn is not None else [])
+        if output.grad_fn not in graph.nodes:
+            raise RuntimeError("the loss does not depend on the network's output")
         call = Call((loss,), (None,), None, creates_graph=False, is_grad=False, nested=False)
         sample = sampler.begin(call, 0, 0, 0)
         if sample is None:
             raise RuntimeError("the loss has no graph")
         stack.callback(sample.tap.detach)
         leaves = {n: leaf for n, leaf in enumerate(sample.parameters) if leaf is not None}
-        plan = make_plan(graph.names, graph.edges, frozenset(leaves))
-        noted = look(graph, plan) if look is not None else None
+        infos = names.parameter_infos()
+        made = Made(
+            graph=graph,
+            plan=make_plan(graph.names, graph.edges, frozenset(leaves)),
+            places=tuple(STACKS.place_of(node) for node in graph.nodes),
+            end=graph.nodes.index(output.grad_fn),
+            leaves={number: infos[leaf].name for number, leaf in leaves.items()},
+        )
+        with torch.no_grad():
+            seen = look(made) if look is not None else None
         torch.autograd.backward(loss)
     for fault in faults:
         raise fault
-    infos = names.parameter_infos()
     columns = sample.columns(Fetched(sample.scalars()).values())
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return SinglePass(
-        ledger=Ledger(rows, sites.render(infos), infos),
-        graph=graph,
-        plan=plan,
-        places=places,
-        end=graph.nodes.index(output.grad_fn),
-        noted=noted,
-        parameters=infos,
-        leaves={number: infos[leaf].name for number, leaf in leaves.items()},
-    )
+    table = zip(*columns.values(), strict=True)
+    rows = [dict(zip(columns, values, strict=True)) for values in table]
+    ledger = Ledger(rows, sites.render(infos), infos)
+    return SinglePass(ledger=ledger, seen=seen, loss=float(loss.detach()))
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Weights drawn or scaled so that the gradient neither vanishes nor explodes."""
