@@ -6,7 +6,7 @@ bound when it is first used.
 Example:
     >>> import headwater as hw
     >>> hw.__all__
-    ['Run', 'gain', 'watch']
+    ['Run', 'check', 'gain', 'watch']
 """
 
 import sys
@@ -15,15 +15,17 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from headwater.checks.checking import check
     from headwater.runs.reader import Run
     from headwater.session import watch
     from headwater.theory.initialisation import gain
 
-__all__ = ["Run", "gain", "watch"]
+__all__ = ["Run", "check", "gain", "watch"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Run": "headwater.runs.reader",
+    "check": "headwater.checks.checking",
     "gain": "headwater.theory.initialisation",
     "watch": "headwater.session",
 }

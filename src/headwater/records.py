@@ -168,3 +168,83 @@ class Verdict:
     answer: Literal["healthy", "wrong", "cannot say"]
     reason: str = ""
     findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedLayer:
+    """One layer of a network before training: what theory says of it, and what was measured.
+
+    ``square`` is the mean square of the layer's output; ``gradient`` the norm of the gradient
+    there over that at the network's end, in decades, where that of a forecast is a band that
+    holds 95 % of draws. Measured figures are medians over draws, with the least and the largest.
+    None: theory does not cover it, or it was not measured. ``inside`` says whether at least half
+    of the draws lie in the band.
+    """
+
+    name: str
+    what: str
+    file: str = ""
+    line: int = 0
+    square: float | None = None
+    square_forecast: float | None = None
+    gain: float | None = None
+    gain_forecast: float | None = None
+    gradient: float | None = None
+    gradient_ends: tuple[float, float] | None = None
+    gradient_forecast: tuple[float, float, float] | None = None
+    inside: bool | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticalGain:
+    """What the weights that read one activation are, and what would keep the gradient.
+
+    Both are fan-in times the variance of a weight, square root taken; ``depth`` is how deep a
+    network of such layers can train by mean field (None: without limit), if it is ``plain``: with
+    norms or residual sums it can be deeper.
+    """
+
+    activation: str
+    layers: int
+    sigma_w: float
+    critical: float | None
+    depth: float | None
+    plain: bool = True
+    low_confidence: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A network before training: layer by layer, and what follows from it.
+
+    ``formats`` tells for each number format the layer from which on, towards the input, the
+    gradient's entries are exactly 0 or infinite (``""``: nowhere).
+    """
+
+    model: str
+    draws: int
+    batch: tuple[int, ...]
+    made_up: bool
+    loss: float
+    own_loss: bool
+    layers: tuple[CheckedLayer, ...]
+    gains: tuple[CriticalGain, ...] = ()
+    formats: Mapping[str, str] = field(default_factory=dict)
+    leaves_band: str = ""
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; figures that are not finite become None, as JSON has none."""
+        return {key: _finite(value) for key, value in asdict(self).items()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value

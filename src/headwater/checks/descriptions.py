@@ -198,7 +198,7 @@ class _Reader:
             layer: Layer = Activate(activation=activation, width=_width(before))
             return Stage(node=node, layer=layer, output=output, place=place)
         branches = tuple(self.stages(branch, before) for branch in part.branches)
-        name = self._name(node, "sum" if operation == "Add" else operation)
+        name = self._name(node, "sum" if operation == "Add" else operation, leaf=False)
         return Stage(
             node=node,
             layer=_joined(operation, self.made.graph.nodes[node], name, branches),
@@ -213,12 +213,11 @@ class _Reader:
             for part in branch
         )
 
-    def _name(self, node: int, operation: str) -> str:
+    def _name(self, node: int, operation: str, *, leaf: bool = True) -> str:
         """Name a layer by its module where that is its own, else by its operation."""
-        module = self.made.places[node].module()
-        root = self.made.places[node].root()
+        module, root = self.made.places[node].module(), self.made.places[node].root()
         path = ""
-        if module is not None and root is not None and not list(module.children()):
+        if module is not None and root is not None and not (leaf and list(module.children())):
             path = next((path for path, each in root.named_modules() if each is module), "")
         return path or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", operation).lower()
 

@@ -14,7 +14,7 @@ def _leaky(node: Any) -> str:
 
 def _prelu(node: Any) -> str | None:
     slope = saved(node, "weight")
-    return f"prelu({float(slope.mean())!r})" if slope is not None else None
+    return f"prelu({float(slope.mean()):.6g})" if slope is not None else None
 
 
 def _rrelu(node: Any) -> str:

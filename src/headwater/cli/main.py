@@ -32,6 +32,7 @@ COMMANDS = (
     Entry("demo", "", "a broken network, what is wrong with it and on which line"),
     Entry("run", "[options] SCRIPT [ARGS]", "observe a training script (also -m MODULE)"),
     Entry("show", "[RUN]", "findings and the annotated source in the terminal"),
+    Entry("check", "FILE:FACTORY", "signal and gradient of a network before it trains"),
     Entry("theory", "[options] ACTIVATION", "moments, gains, critical points, forecasts"),
     Entry("export", "[RUN] --to FORMAT", "the record's tables for other tools"),
 )
