@@ -17,6 +17,9 @@ _GRANT_S, _AT_ONCE_S, _GRANT_RATE = 0.5, 0.25, 0.05
 """What samples at steps 0, 1, 2, 4, 8, … may take before the budget binds: a run of a few seconds
 must be judged too. Half of it at once, the rest over five seconds, so that not all are early."""
 
+_CLOSING_S = 0.25
+"""What writing and judging at the end of a run take: kept back from the budget."""
+
 _PULSE_PART = 0.4
 """Share of the budget that pulses may take; the rest is for samples and for writing."""
 
@@ -158,7 +161,8 @@ class Cadence:
         if self._credit > 0:
             self._credit -= 1
             return True
-        wanted, budget = self.spent_s + self._sample_cost_s, self.options.overhead * elapsed_s
+        wanted = self.spent_s + self._sample_cost_s
+        budget = self.options.overhead * elapsed_s - _CLOSING_S
         if step >= self._next:
             grant = min(_GRANT_S, _AT_ONCE_S + _GRANT_RATE * elapsed_s)
             return wanted <= max(grant, budget)
