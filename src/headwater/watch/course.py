@@ -161,7 +161,7 @@ class Course:
         if self._step.pulsed or self._step.sampled:
             self._take_norms(reached)
         if not self._optimisers:
-            first = next((index for index, _ in self._with_gradients()), None)
+            first = next((index for index, _ in self._names.with_gradients()), None)
             known = self._names.parameters
             self._by_hand.remember(known[first].tensor if first is not None else None)
             self._look_ahead()
@@ -173,7 +173,7 @@ class Course:
         if not self._step.sampled:
             return
         sample = self._step.parameter_sample()
-        mine = self._held_by(index)
+        mine = self._names.held_by(index)
         with torch.no_grad():
             known = self._names.parameters
             layers = {i: (known[i].module_type, known[i].groups) for i in mine}
@@ -185,7 +185,7 @@ class Course:
         if sample is not None:
             scale = getattr(optimiser, "grad_scale", None)  # a fused optimiser unscales by itself
             with torch.no_grad():
-                mine = self._held_by(self._optimiser_index(optimiser))
+                mine = self._names.held_by(self._optimiser_index(optimiser))
                 read_applied(mine, sample.updates, scale if isinstance(scale, Tensor) else None)
 
     def step_ends(self, optimiser: Optimizer) -> None:
@@ -194,7 +194,7 @@ class Course:
         sample = self._step.parameters
         if sample is not None:
             with torch.no_grad():
-                read_after(self._held_by(index), sample.updates)
+                read_after(self._names.held_by(index), sample.updates)
         found = getattr(optimiser, "found_inf", None)  # set where the fused step skips by itself
         on_host = isinstance(found, Tensor) and found.device.type == "cpu"
         self._end_step(
@@ -313,7 +313,7 @@ class Course:
         return self._losses.grad_trains or self._by_hand.stepped()
 
     def _take_norms(self, reached: set[int] | None) -> None:
-        tensors = self._with_gradients()
+        tensors = self._names.with_gradients()
         gradients = {index: tensor.grad for index, tensor in tensors if tensor.grad is not None}
         with torch.no_grad():
             self._step.take(gradients, min(self._usual_backwards.values(), default=1))
@@ -325,21 +325,7 @@ class Course:
         """Return the gradients that a backward pass made, where they have a graph of their own."""
         if not call.creates_graph or results is None:
             return ()
-        return results if call.is_grad else [tensor.grad for _, tensor in self._with_gradients()]
-
-    def _with_gradients(self) -> list[tuple[int, Tensor]]:
-        tensors = [known.tensor() for known in self._names.parameters]
-        # Asked for its gradient, a tensor that is no leaf any more would print a warning.
-        return [
-            (i, t)
-            for i, t in enumerate(tensors)
-            if t is not None and t.is_leaf and t.grad is not None
-        ]
-
-    def _held_by(self, optimiser: int) -> dict[int, Tensor]:
-        known = enumerate(self._names.parameters)
-        tensors = {i: p.tensor() for i, p in known if p.optimiser == optimiser}
-        return {index: tensor for index, tensor in tensors.items() if tensor is not None}
+        return results if call.is_grad else [tensor.grad for _, tensor in self._names.with_gradients()]
 
     def _optimiser_index(self, optimiser: Optimizer) -> int:
         for index, known in enumerate(self._optimisers):

@@ -207,7 +207,12 @@ class Names:
     def with_gradients(self) -> list[tuple[int, Tensor]]:
         """Return the parameters that hold a gradient, by index."""
         tensors = [known.tensor() for known in self.parameters]
-        return [(i, t) for i, t in enumerate(tensors) if t is not None and t.grad is not None]
+        # Asked for its gradient, a tensor that is no leaf any more would print a warning.
+        return [
+            (i, t)
+            for i, t in enumerate(tensors)
+            if t is not None and t.is_leaf and t.grad is not None
+        ]
 
     def held_by(self, optimiser: int) -> dict[int, Tensor]:
         """Return the parameters that an optimiser holds, by index."""
