@@ -325,7 +325,9 @@ class Course:
         """Return the gradients that a backward pass made, where they have a graph of their own."""
         if not call.creates_graph or results is None:
             return ()
-        return results if call.is_grad else [tensor.grad for _, tensor in self._names.with_gradients()]
+        if call.is_grad:
+            return results
+        return [tensor.grad for _, tensor in self._names.with_gradients()]
 
     def _optimiser_index(self, optimiser: Optimizer) -> int:
         for index, known in enumerate(self._optimisers):
