@@ -73,6 +73,18 @@ def test_a_factory_may_bring_its_batch_and_loss(
 
 
 @pytest.mark.parametrize(
+    ("name", "codes"), [("deep_sigmoid", ["HW101"]), ("deep_relu", []), ("residual_cnn", [])]
+)
+def test_the_examples_are_what_their_readme_says(
+    name: str, codes: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(__file__).parents[2] / "examples" / "untrained" / "networks.py"
+    assert main(["check", f"{path}:{name}", "--draws", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert [finding["code"] for finding in found] == codes
+
+
+@pytest.mark.parametrize(
     ("spec", "message"),
     [
         ("networks.py", "it takes FILE:FACTORY, as in model.py:build"),
