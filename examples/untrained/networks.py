@@ -1,4 +1,4 @@
-"""Networks to be checked before they train: ``headwater check examples/untrained/networks.py:deep_sigmoid``.
+"""Networks to be checked before they train, as by ``headwater check networks.py:deep_sigmoid``.
 
 Each function returns a network as its author would draw it.
 """

@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 import headwater
 from headwater.watch.course import Course
 from headwater.watch.delivery import Delivery
-from headwater.watch.lane import Lane
 
 STEPS = 60
 LANES = 0.0  # without a budget nothing is wanted of a step but its loss
@@ -199,39 +198,41 @@ def test_a_counter_of_operations_does_not_count_ours(tmp_path: Path) -> None:
     assert seen == unobserved
 
 
-def broken(*_: object) -> None:
+def broken(*_: object, **__: object) -> None:
     raise RuntimeError("injected")
 
 
-def broken_lane(lane: Lane, *_: object) -> bool:
-    lane.fault = RuntimeError("injected")
-    return False
-
-
 @pytest.mark.parametrize(
-    ("owner", "name", "fault"),
-    [
-        (Lane, "backward", broken_lane),
-        (Delivery, "plain_steps", broken),
-        (Course, "offer_lane", broken),
-    ],
+    ("owner", "name"),
+    [(Delivery, "plain_steps"), (Course, "offer_lane"), (Course, "leave_lane")],
 )
 def test_a_fault_in_the_lane_costs_one_line(
     owner: type,
     name: str,
-    fault: Callable[..., object],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     unobserved = Training().run()
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, fault)
+        patch.setattr(owner, name, broken)
         with headwater.watch(out=tmp_path / "run", overhead=LANES) as run:
             weights = Training().run()
     assert all(map(torch.equal, weights, unobserved))
     assert run.record.info.observation["status"] == "stopped"
     assert capfd.readouterr().err.count("stopped observing (RuntimeError: injected)") == 1
+
+
+def test_a_loss_that_cannot_be_read_is_left_to_the_whole_way(tmp_path: Path) -> None:
+    def batched(training: Training) -> None:
+        training.backward()
+        training.optimiser.step()
+        x = torch.ones(2, 3, requires_grad=True)
+        torch.func.vmap(torch.func.grad(lambda row: (row * row).sum()))(x)
+
+    run = observed(Training(batched), tmp_path / "run")
+    assert run.info.observation["status"] == "complete"
+    assert run.pulse["backwards"].to_pylist() == [1] * STEPS
 
 
 def test_a_training_that_keeps_leaving_the_lane_is_offered_none(

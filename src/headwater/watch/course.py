@@ -238,8 +238,6 @@ class Course:
         lane, self._lane = self._lane, None
         if lane is None:
             return
-        if lane.fault is not None:
-            raise lane.fault
         number, passed = self._step.number, len(lane.ends)
         times = [end - self._started for end in lane.ends]
         before = self._step_began - self._started

@@ -36,17 +36,15 @@ class Lane:
         losses: One a backward pass.
         ends: The clock at the end of each step.
         inside: Whether the optimiser is stepping now.
-        fault: What went wrong here, if anything did.
     """
 
-    __slots__ = ("_optimiser", "_steps", "_thread", "_until", "ends", "fault", "inside", "losses")
+    __slots__ = ("_optimiser", "_steps", "_thread", "_until", "ends", "inside", "losses")
 
     def __init__(self, optimiser: Optimizer, *, steps: int, until: float) -> None:
         """Open for at most so many steps, and until the clock says so."""
         self.losses: list[Scalar] = []
         self.ends: list[float] = []
         self.inside = False
-        self.fault: Exception | None = None
         self._optimiser = id(optimiser)
         self._steps = steps
         self._thread = get_ident()
@@ -62,22 +60,22 @@ class Lane:
 
         A pass within another, or within a step, finds the step halfway.
         """
+        root = roots[0]
+        if (
+            type(root) is not Tensor
+            or len(roots) != 1
+            or root.numel() != 1
+            or len(self.losses) != len(self.ends)
+            or not kwargs.get("accumulate_grad")
+            or get_ident() != self._thread
+            or _dispatch_modes()
+            or _function_modes()
+            or (not root.is_cpu and not _is_ready(root))
+        ):
+            return False
         try:
-            root = roots[0]
-            if (
-                type(root) is not Tensor
-                or len(roots) != 1
-                or root.numel() != 1
-                or len(self.losses) != len(self.ends)
-                or not kwargs.get("accumulate_grad")
-                or get_ident() != self._thread
-                or _dispatch_modes()
-                or _function_modes()
-            ):
-                return False
             self.losses.append(read_scalar(root))
-        except Exception as error:
-            self.fault = error
+        except Exception:  # as of a tensor that stands for several: the whole way knows
             return False
         return True
 
@@ -97,5 +95,10 @@ class Lane:
         return len(self.ends) < self._steps and now < self._until
 
 
-for _method in (Lane.backward, Lane.step_begins, Lane.step_ends):
+def _is_ready(root: Tensor) -> bool:
+    """Whether reading a loss on a device would not become a part of a captured graph."""
+    return root.is_cuda and not torch.cuda.is_current_stream_capturing()
+
+
+for _method in (Lane.backward, Lane.step_begins, Lane.step_ends, _is_ready):
     never_compile(_method)
