@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from headwater.checks.descriptions import Stage, flat
 from headwater.checks.readings import Reading
 from headwater.records import Cause, CheckedLayer, CriticalGain, Finding, Where
+from headwater.theory.layers import BatchNorm, LayerNorm, RMSNorm
 from headwater.theory.precision import FORMATS, NumberFormat
 
 
@@ -21,6 +23,9 @@ class CheckLimits:
     warning: float = 3.0
     # Adam undoes a scale, as long as it stands clear of its eps of 1e-8 and of half precision.
     error: float = 6.0
+    # Weights before a norm have no scale of their own: a large gradient makes them grow until its
+    # steps fit them. Batch norm networks that train well start with three to four decades.
+    normalised: float = 6.0
 
 
 LIMITS = CheckLimits()
@@ -70,56 +75,64 @@ def judge(
     """Return what is wrong: a gradient that vanishes or explodes on its way to any layer.
 
     The weakest and the strongest layer count, not the first and the last: a gradient can be
-    smallest in the middle.
+    smallest in the middle. They are compared with the input of the last layer, whose own gain is
+    often small by design and soon grown.
     """
-    known = [row for row in rows if row.gradient is not None]
-    if not known:
-        return ()
-    weakest = min(known, key=lambda row: row.gradient or 0.0)
-    strongest = max(known, key=lambda row: row.gradient or 0.0)
+    body = [row for row in rows[:-1] if row.gradient is not None]
+    if not body or not math.isfinite(start := body[-1].gradient or 0.0):
+        return ()  # a last layer of zeros, as many are drawn, passes nothing until it has moved
+    weakest = min(body, key=lambda row: row.gradient or 0.0)
+    strongest = max(body, key=lambda row: row.gradient or 0.0)
+    limit = LIMITS.normalised if _normalises(readings[0].stages) else LIMITS.warning
+    case = _Case(readings, gains, fates, start)
     found = []
-    if (weakest.gradient or 0.0) <= -LIMITS.warning:
-        found.append(_finding("HW101", weakest, readings, gains, fates))
-    if (strongest.gradient or 0.0) >= LIMITS.warning:
-        found.append(_finding("HW102", strongest, readings, gains, fates))
+    if (weakest.gradient or 0.0) - start <= -LIMITS.warning:
+        found.append(case.finding("HW101", weakest))
+    if (strongest.gradient or 0.0) - start >= limit:
+        found.append(case.finding("HW102", strongest))
     return tuple(found)
 
 
-def _finding(
-    code: str,
-    row: CheckedLayer,
-    readings: Sequence[Reading],
-    gains: Sequence[CriticalGain],
-    fates: Mapping[str, str],
-) -> Finding:
-    size = row.gradient or 0.0
-    lost = fates["float32"] != ""
-    severe = abs(size) >= LIMITS.error or lost
-    forecast = row.gradient_forecast
-    evidence: dict[str, float | str] = {
-        "gradient_decades": size,
-        "warning_decades": LIMITS.warning,
-        "threshold_from": "the rules' three decades of signal; 6 where Adam's eps comes near",
-    }
-    if forecast is not None:
-        evidence["forecast_decades"] = forecast[1]
-    return Finding(
-        code=code,
-        symptom=_SYMPTOMS[code],
-        severity="error" if severe else "warning",
-        confidence=0.5 if any(gain.low_confidence for gain in gains) else 0.95,
-        first_step=0,
-        step=0,
-        where=(Where(module=row.name, file=row.file, line=row.line),),
-        message=_message(code, row, gains),
-        causes=_causes(code, readings),
-        evidence=evidence,
-        remedies=("critical-init", "balanced-init", "batch-normalisation"),
-    )
+def _normalises(stages: Sequence[Stage]) -> bool:
+    norms = (BatchNorm, LayerNorm, RMSNorm)
+    return any(isinstance(stage.layer, norms) for stage in flat(stages))
 
 
-def _message(code: str, row: CheckedLayer, gains: Sequence[CriticalGain]) -> str:
-    size = row.gradient or 0.0
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What a finding is made of; ``start`` is the gradient's level at the last layer's input."""
+
+    readings: Sequence[Reading]
+    gains: Sequence[CriticalGain]
+    fates: Mapping[str, str]
+    start: float
+
+    def finding(self, code: str, row: CheckedLayer) -> Finding:
+        size = (row.gradient or 0.0) - self.start
+        severe = abs(size) >= LIMITS.error or self.fates["float32"] != ""
+        evidence: dict[str, float | str] = {
+            "gradient_decades": size,
+            "warning_decades": LIMITS.warning,
+            "threshold_from": "the rules' three decades of signal; 6 where Adam's eps comes near",
+        }
+        if row.gradient_forecast is not None:
+            evidence["forecast_decades"] = row.gradient_forecast[1] - self.start
+        return Finding(
+            code=code,
+            symptom=_SYMPTOMS[code],
+            severity="error" if severe else "warning",
+            confidence=0.5 if any(gain.low_confidence for gain in self.gains) else 0.95,
+            first_step=0,
+            step=0,
+            where=(Where(module=row.name, file=row.file, line=row.line),),
+            message=_message(code, row, size, self.gains),
+            causes=_causes(code, self.readings),
+            evidence=evidence,
+            remedies=("critical-init", "balanced-init", "batch-normalisation"),
+        )
+
+
+def _message(code: str, row: CheckedLayer, size: float, gains: Sequence[CriticalGain]) -> str:
     times = "nothing" if size == -math.inf else f"{10 ** min(size, 300):.1e} times what"
     verb = "shrinks" if code == "HW101" else "grows"
     what = "to nothing" if size == -math.inf else f"by {abs(size):.1f} decades"
@@ -132,7 +145,7 @@ def _message(code: str, row: CheckedLayer, gains: Sequence[CriticalGain]) -> str
             f"{gain.critical:.3g} keeps the gradient: headwater.critical_(model) draws them so."
         )
     got = f"{row.name} gets {times}" if size != -math.inf else f"{row.name} gets nothing of what"
-    return f"The gradient {verb} {what} before training begins: {got} the output gets. {advice}"
+    return f"The gradient {verb} {what} before training begins: {got} the last layers get. {advice}"
 
 
 def _causes(code: str, readings: Sequence[Reading]) -> tuple[Cause, ...]:

@@ -51,7 +51,7 @@ def _row(
         band = _moved(said.band, readings, said.until)
         # The last layer of a stretch is where it is measured from: there is nothing to compare.
         if place != said.until and any(map(math.isfinite, parts)):
-            inside = 2 * sum(part in said.band for part in parts) >= len(parts)
+            inside = 2 * sum(_within(part, said.band) for part in parts) >= len(parts)
     return CheckedLayer(
         name=stage.layer.name or _word(stage.layer),
         what="",
@@ -64,6 +64,15 @@ def _row(
         inside=inside,
         note=said.why,
     )
+
+
+_BEYOND = 0.1
+"""Decades by which a forecast may miss for what it leaves out: higher orders in 1/width, borders of
+images. A layer that does something else misses by more."""
+
+
+def _within(value: float, band: Band) -> bool:
+    return band.low - _BEYOND <= value <= band.high + _BEYOND
 
 
 def _where(stage: Stage) -> dict[str, Any]:
