@@ -8,13 +8,16 @@
     │   ├── BadStepsError
     │   ├── UnknownActivationError
     │   ├── DivergentIntegralError
-    │   └── NotCoveredError
+    │   ├── NotCoveredError
+    │   ├── UnknownExperimentError
+    │   └── MissingLibraryError
     └── RecordError             a run folder that cannot be read or written             (exit 2)
         ├── RunNotFoundError
         ├── UnreadableRunError
         ├── NewerSchemaError
         ├── NotRecordedError
-        └── RunExistsError
+        ├── RunExistsError
+        └── ResultsNotKeptError
 
 Each message says what was got, what was wanted, and what to do next. A fault of ours is never one
 of these: it is whatever Python raised, and the command line turns it into exit code 70.
@@ -100,6 +103,34 @@ class NotCoveredError(UsageError):
         super().__init__(f"theory does not cover {what}: {why}; {instead}")
 
 
+class UnknownExperimentError(UsageError):
+    """An experiment that the laboratory does not have.
+
+    Example:
+        >>> print(UnknownExperimentError("dying-rely", ("dying-relu", "softmax")))
+        no experiment 'dying-rely'; nearest: 'dying-relu'; `headwater lab list` shows all
+    """
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        nearest = ", ".join(map(repr, sorted(get_close_matches(name, known, n=3))))
+        hint = f"nearest: {nearest}" if nearest else f"there are {len(known)}"
+        super().__init__(f"no experiment {name!r}; {hint}; `headwater lab list` shows all")
+
+
+class MissingLibraryError(UsageError):
+    """Something asked for that needs a library that is not installed.
+
+    Example:
+        >>> print(MissingLibraryError("pictures", "matplotlib", "lab"))
+        pictures need matplotlib, which is not installed; pip install 'headwater[lab]'
+    """
+
+    def __init__(self, what: str, library: str, extra: str) -> None:
+        super().__init__(
+            f"{what} need {library}, which is not installed; pip install 'headwater[{extra}]'"
+        )
+
+
 class RecordError(HeadwaterError):
     """A run folder that cannot be read or written."""
 
@@ -165,3 +196,19 @@ class RunExistsError(RecordError):
 
     def __init__(self, place: str) -> None:
         super().__init__(f"{place!r} already holds a run; name another folder, or remove that one")
+
+
+class ResultsNotKeptError(RecordError):
+    """An experiment that stopped in the middle: a full disk, a worker that died.
+
+    Example:
+        >>> print(ResultsNotKeptError("softmax", "No space left on device", kept=2, blocks=5))
+        softmax stopped: No space left on device; 2 of 5 blocks are kept, and the same command
+        goes on from there
+    """
+
+    def __init__(self, name: str, why: str, *, kept: int, blocks: int) -> None:
+        super().__init__(
+            f"{name} stopped: {why}; {kept} of {blocks} blocks are kept, and the same command\n"
+            "goes on from there"
+        )

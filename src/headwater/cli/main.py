@@ -33,6 +33,7 @@ COMMANDS = (
     Entry("run", "[options] SCRIPT [ARGS]", "observe a training script (also -m MODULE)"),
     Entry("show", "[RUN]", "findings and the annotated source in the terminal"),
     Entry("theory", "[options] ACTIVATION", "moments, gains, critical points, forecasts"),
+    Entry("lab", "list | run NAME...", "the classic experiments, each a claim held to numbers"),
     Entry("export", "[RUN] --to FORMAT", "the record's tables for other tools"),
 )
 

@@ -1,0 +1,1 @@
+"""Controlled experiments on ensembles of small networks, each a claim that can be refuted."""

@@ -1,0 +1,34 @@
+"""The laboratory's experiments: one file, one claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headwater.errors import UnknownExperimentError
+from headwater.lab.experiment import Experiment
+from headwater.lab.experiments import deep_linear, softmax, two_circles
+
+EXPERIMENTS: Mapping[str, Experiment[Any]] = {
+    one.name: one
+    for one in (
+        two_circles.EXPERIMENT,
+        deep_linear.EXPERIMENT,
+        softmax.EXPERIMENT,
+    )
+}
+
+
+def find_experiment(name: str) -> Experiment[Any]:
+    """Return the experiment of a name.
+
+    Raises:
+        UnknownExperimentError: There is none of that name; the message names the nearest.
+
+    Example:
+        >>> find_experiment("softmax").exact
+        True
+    """
+    if name not in EXPERIMENTS:
+        raise UnknownExperimentError(name, tuple(EXPERIMENTS))
+    return EXPERIMENTS[name]
