@@ -8,7 +8,9 @@
     │   ├── BadStepsError
     │   ├── UnknownActivationError
     │   ├── DivergentIntegralError
-    │   └── NotCoveredError
+    │   ├── NotCoveredError
+    │   ├── EnsembleError
+    │   └── MissingExtraError
     └── RecordError             a run folder that cannot be read or written             (exit 2)
         ├── RunNotFoundError
         ├── UnreadableRunError
@@ -98,6 +100,30 @@ class NotCoveredError(UsageError):
 
     def __init__(self, what: str, why: str, instead: str) -> None:
         super().__init__(f"theory does not cover {what}: {why}; {instead}")
+
+
+class EnsembleError(UsageError):
+    """A setting with which no ensemble of networks can be trained.
+
+    Example:
+        >>> print(EnsembleError("batch_size", 0, "at least 1, or None for the full batch"))
+        batch_size got 0; it takes at least 1, or None for the full batch
+    """
+
+    def __init__(self, what: str, got: object, wanted: str) -> None:
+        super().__init__(f"{what} got {got!r}; it takes {wanted}")
+
+
+class MissingExtraError(UsageError):
+    """An optional library that is asked for and not installed.
+
+    Example:
+        >>> print(MissingExtraError("numba", "lab", "backend='kernel'"))
+        backend='kernel' needs numba; pip install 'headwater[lab]'
+    """
+
+    def __init__(self, library: str, extra: str, what: str) -> None:
+        super().__init__(f"{what} needs {library}; pip install 'headwater[{extra}]'")
 
 
 class RecordError(HeadwaterError):
