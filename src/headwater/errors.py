@@ -10,7 +10,8 @@
     │   ├── DivergentIntegralError
     │   ├── NotCoveredError
     │   ├── UnknownExperimentError
-    │   └── MissingLibraryError
+    │   ├── EnsembleError
+    │   └── MissingExtraError
     └── RecordError             a run folder that cannot be read or written             (exit 2)
         ├── RunNotFoundError
         ├── UnreadableRunError
@@ -117,18 +118,28 @@ class UnknownExperimentError(UsageError):
         super().__init__(f"no experiment {name!r}; {hint}; `headwater lab list` shows all")
 
 
-class MissingLibraryError(UsageError):
-    """Something asked for that needs a library that is not installed.
+class EnsembleError(UsageError):
+    """A setting with which no ensemble of networks can be trained.
 
     Example:
-        >>> print(MissingLibraryError("pictures", "matplotlib", "lab"))
-        pictures need matplotlib, which is not installed; pip install 'headwater[lab]'
+        >>> print(EnsembleError("batch_size", 0, "at least 1, or None for the full batch"))
+        batch_size got 0; it takes at least 1, or None for the full batch
     """
 
-    def __init__(self, what: str, library: str, extra: str) -> None:
-        super().__init__(
-            f"{what} need {library}, which is not installed; pip install 'headwater[{extra}]'"
-        )
+    def __init__(self, what: str, got: object, wanted: str) -> None:
+        super().__init__(f"{what} got {got!r}; it takes {wanted}")
+
+
+class MissingExtraError(UsageError):
+    """An optional library that is asked for and not installed.
+
+    Example:
+        >>> print(MissingExtraError("numba", "lab", "backend='kernel'"))
+        backend='kernel' needs numba; pip install 'headwater[lab]'
+    """
+
+    def __init__(self, library: str, extra: str, what: str) -> None:
+        super().__init__(f"{what} needs {library}; pip install 'headwater[{extra}]'")
 
 
 class RecordError(HeadwaterError):

@@ -1,1 +1,1 @@
-"""Controlled experiments on ensembles of small networks, each a claim that can be refuted."""
+"""Controlled experiments: many small networks trained at once, and what they show."""

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from headwater.errors import MissingLibraryError
+from headwater.errors import MissingExtraError
 from headwater.lab.rows import Array
 
 
@@ -26,7 +26,7 @@ def two_circles(*, points: int = 1000, noise: float = 0.1, seed: int = 1) -> Spl
     """Two noisy circles of radius 1 and 0.8, scaled to [-1, 1]; the first half is for training.
 
     Raises:
-        MissingLibraryError: scikit-learn is not installed.
+        MissingExtraError: scikit-learn is not installed.
 
     Example:
         >>> split = two_circles()
@@ -36,7 +36,7 @@ def two_circles(*, points: int = 1000, noise: float = 0.1, seed: int = 1) -> Spl
     try:
         from sklearn.datasets import make_circles
     except ImportError as error:
-        raise MissingLibraryError("the data sets", "scikit-learn", "lab") from error
+        raise MissingExtraError("scikit-learn", "lab", "the data of an experiment") from error
     x, y = make_circles(n_samples=points, noise=noise, random_state=seed)
     low, high = x.min(axis=0), x.max(axis=0)
     return _halves(2 * (x - low) / (high - low) - 1, y.astype(float))
@@ -47,7 +47,7 @@ def regression(*, points: int = 1000, features: int = 20, seed: int = 1) -> Spli
     """A linear target of standard deviation about 150, all but free of noise.
 
     Raises:
-        MissingLibraryError: scikit-learn is not installed.
+        MissingExtraError: scikit-learn is not installed.
 
     Example:
         >>> split = regression()
@@ -57,7 +57,7 @@ def regression(*, points: int = 1000, features: int = 20, seed: int = 1) -> Spli
     try:
         from sklearn.datasets import make_regression
     except ImportError as error:
-        raise MissingLibraryError("the data sets", "scikit-learn", "lab") from error
+        raise MissingExtraError("scikit-learn", "lab", "the data of an experiment") from error
     x, y = make_regression(n_samples=points, n_features=features, noise=0.1, random_state=seed)
     return _halves(x, y)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.errors import MissingLibraryError
+from headwater.errors import MissingExtraError
 from headwater.lab.intervals import Estimate
 from headwater.lab.rows import Array
 
@@ -97,7 +97,7 @@ def save_pictures(
         size: Width and height in inches.
 
     Raises:
-        MissingLibraryError: matplotlib is missing.
+        MissingExtraError: matplotlib is missing.
         OSError: A file cannot be written.
     """
     try:
@@ -105,7 +105,7 @@ def save_pictures(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingLibraryError("pictures", "matplotlib", "lab") from error
+        raise MissingExtraError("matplotlib", "lab", "an experiment's picture") from error
     paths = []
     for style in STYLES:
         with mpl.rc_context(style.settings()):

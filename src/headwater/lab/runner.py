@@ -109,7 +109,7 @@ def draw(outcome: Outcome, folder: Path) -> list[Path]:
     """Draw the outcome's picture into a folder, light and dark.
 
     Raises:
-        MissingLibraryError: matplotlib is not installed.
+        MissingExtraError: matplotlib is not installed.
         OSError: It cannot be written.
     """
     one = outcome.experiment

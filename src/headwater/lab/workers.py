@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from headwater.errors import MissingLibraryError, UsageError
+from headwater.errors import MissingExtraError, UsageError
 from headwater.lab.rows import Array, Tables
 
 RETRIES = 3  # of a block whose Ray worker died
@@ -87,7 +87,7 @@ class Ray:
             names, or else a new one on this machine.
 
     Raises:
-        MissingLibraryError: Ray is not installed.
+        MissingExtraError: Ray is not installed.
         UsageError: No cluster answers there.
     """
 
@@ -95,7 +95,7 @@ class Ray:
         try:
             import ray
         except ImportError as error:
-            raise MissingLibraryError("blocks on a cluster", "ray", "ray") from error
+            raise MissingExtraError("ray", "ray", "a cluster") from error
         self._ray = ray
         if ray.is_initialized():
             return

@@ -1,0 +1,202 @@
+"""The division of labour: which backend, what memory, which blocks, on how many threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Event, get_ident
+
+import numpy as np
+
+from headwater.errors import EnsembleError, MissingExtraError
+from headwater.lab.blocks import Block, Sheets, follow, sheet_bytes
+from headwater.lab.history import History
+from headwater.lab.training import Backend, Plan, Progress, Resources
+
+Listener = Callable[[Progress], None]
+
+LANES = 16
+"""Members that the compiled backend works on together: one 512-bit register of float32."""
+
+TENSORS_PER_POINT = 6
+"""Copies of every unit's output that autograd holds: z, its activation, both gradients, two more
+for what a formula needs in between."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Division:
+    """How an ensemble is divided into blocks.
+
+    Attributes:
+        backend: Which one works.
+        members: Members of a block.
+        at_once: Blocks worked on at a time.
+        memory_bytes: What all of it takes.
+    """
+
+    backend: Backend
+    members: int
+    at_once: int
+    memory_bytes: int
+
+
+def divide(plan: Plan, resources: Resources) -> Division:
+    """Return the largest division that fits the memory.
+
+    Raises:
+        EnsembleError: Nothing fits.
+        MissingExtraError: The kernel is asked for and numba is not there.
+    """
+    backend = _backend(resources)
+    members, sheets, each = len(plan.members), sheet_bytes(plan), _member_bytes(plan)
+    left = resources.memory_bytes - sheets
+    if backend == "kernel":
+        block = LANES
+        threads = resources.threads or os.cpu_count() or 1
+        at_once = min(threads, -(-members // block), left // (block * each))
+    else:
+        block = min(members, left // each)
+        at_once = min(1, block)
+    if at_once < 1:
+        least = sheets + each * (block or 1)
+        raise EnsembleError(
+            "memory_bytes",
+            resources.memory_bytes,
+            f"at least {least} here, {sheets} of them for what is recorded: "
+            "record less often, or train fewer members a call",
+        )
+    memory = sheets + at_once * min(block, -(-members // LANES) * LANES) * each
+    return Division(backend=backend, members=block, at_once=at_once, memory_bytes=memory)
+
+
+def carry_out(
+    plan: Plan, division: Division, resources: Resources, progress: Listener | None
+) -> History:
+    """Work through all blocks and return what they left."""
+    sheets = Sheets.empty(plan)
+    counter = _Counter(plan, division, progress)
+    make = _block_maker(resources.device)
+    starts = range(0, len(plan.members), division.members)
+
+    def work(start: int) -> None:
+        rows = slice(start, min(start + division.members, len(plan.members)))
+        follow(make(plan.part(rows.start, rows.stop)), plan, sheets, rows, counter.tell)
+
+    with _surroundings(division.backend):
+        if division.at_once == 1:
+            for start in starts:
+                work(start)
+        else:
+            _in_threads(work, starts, division.at_once, counter)
+    return sheets.history(plan, division.backend)
+
+
+def _surroundings(backend: Backend) -> AbstractContextManager[None]:
+    if backend == "kernel":
+        return nullcontext()
+    from headwater.lab.stacked import one_thread
+
+    return one_thread()
+
+
+class _Counter:
+    """Finished member-epochs, told by any thread and reported by the calling one."""
+
+    def __init__(self, plan: Plan, division: Division, progress: Listener | None) -> None:
+        self.progress, self.done = progress, 0
+        self.total = len(plan.members) * plan.training.epochs
+        self.memory_bytes = division.memory_bytes
+        self.message = (
+            f"{len(plan.members)} members, {division.backend}, {division.members} to a block, "
+            f"{division.at_once} at a time, {division.memory_bytes / 1e6:.1f} MB"
+        )
+        self.told: SimpleQueue[int | None] = SimpleQueue()
+        self.stopped, self.caller = Event(), get_ident()
+        self._say()
+
+    def tell(self, count: int) -> None:
+        """Take note of member-epochs that are done; raises where the work is given up."""
+        if self.stopped.is_set():
+            raise _GivenUpError
+        self.told.put(count)
+        if self.caller == get_ident():
+            self.report()
+
+    def report(self, *, wait: bool = False) -> bool:
+        """Say what was told since the last report; return False when a block has ended."""
+        while wait or not self.told.empty():
+            count = self.told.get()
+            if count is None:
+                return False
+            self.done += count
+            self._say()
+        return True
+
+    def _say(self) -> None:
+        if self.progress is not None:
+            self.progress(
+                Progress(
+                    done=self.done,
+                    total=self.total,
+                    memory_bytes=self.memory_bytes,
+                    message=self.message,
+                )
+            )
+
+
+class _GivenUpError(Exception):
+    """The calling thread was interrupted; no more work is wanted."""
+
+
+def _in_threads(
+    work: Callable[[int], None], starts: Iterable[int], threads: int, counter: _Counter
+) -> None:
+    def block(start: int) -> None:
+        try:
+            if not counter.stopped.is_set():
+                work(start)
+        finally:
+            counter.told.put(None)
+
+    with ThreadPoolExecutor(threads) as pool:
+        running = [pool.submit(block, start) for start in starts]
+        try:
+            for _ in running:
+                while counter.report(wait=True):
+                    pass
+            for future in running:
+                future.result()
+        except BaseException:
+            counter.stopped.set()
+            raise
+
+
+def _backend(resources: Resources) -> Backend:
+    if resources.device != "cpu":
+        if resources.backend == "kernel":
+            raise EnsembleError("device", resources.device, "'cpu' where the backend is 'kernel'")
+        return "stacked"
+    if resources.backend == "kernel":
+        raise MissingExtraError("numba", "lab", "backend='kernel'")
+    return "stacked"
+
+
+def _block_maker(device: str) -> Callable[[Plan], Block]:
+    from headwater.lab.stacked import StackedBlock
+
+    return lambda plan: StackedBlock(plan, device)
+
+
+def _member_bytes(plan: Plan) -> int:
+    """Return the working memory of one member, an upper estimate for either backend."""
+    network, data = plan.network, plan.data
+    tests = 0 if data.test_x is None else int(data.test_x.shape[-2])
+    rows = max(plan.points, tests)
+    numbers = 8 * network.size + TENSORS_PER_POINT * rows * sum(network.widths)
+    if data.x.ndim == 3:
+        numbers += (plan.points + tests) * (network.widths[0] + network.widths[-1])
+    return numbers * np.dtype(network.dtype).itemsize + 8 * plan.points
