@@ -111,9 +111,7 @@ def _outcomes(chosen: list[Experiment[Any]], arguments: Namespace) -> Iterator[O
             )
 
 
-def _retimed(
-    one: Experiment[Any], epochs: int, chosen: list[Experiment[Any]]
-) -> Experiment[Any]:  # fmt: skip
+def _retimed(one: Experiment[Any], epochs: int, chosen: list[Experiment[Any]]) -> Experiment[Any]:
     if one.epochs is not None:
         return one.changed(epochs=epochs)
     if len(chosen) == 1:

@@ -110,30 +110,72 @@ def judge(assertions: Sequence[Assertion], tables: Tables) -> Verdict:
 
 
 def share(
-    says: str, column: str, low: float, high: float, *, table: str = "members",
-    enough: int = ENOUGH, **where: Any,
-) -> Assertion:  # fmt: skip
+    says: str,
+    column: str,
+    low: float,
+    high: float,
+    *,
+    table: str = "members",
+    enough: int = ENOUGH,
+    **where: Any,
+) -> Assertion:
     """Assert that the share of true values lies between ``low`` and ``high``."""
-    return Assertion(says=says, statistic="share", column=column, low=low, high=high,
-                     table=table, where=where, enough=enough)  # fmt: skip
+    return Assertion(
+        says=says,
+        statistic="share",
+        column=column,
+        low=low,
+        high=high,
+        table=table,
+        where=where,
+        enough=enough,
+    )
 
 
 def median(
-    says: str, column: str, low: float, high: float, *, table: str = "members",
-    enough: int = ENOUGH, **where: Any,
-) -> Assertion:  # fmt: skip
+    says: str,
+    column: str,
+    low: float,
+    high: float,
+    *,
+    table: str = "members",
+    enough: int = ENOUGH,
+    **where: Any,
+) -> Assertion:
     """Assert that the median of what is a number lies between ``low`` and ``high``."""
-    return Assertion(says=says, statistic="median", column=column, low=low, high=high,
-                     table=table, where=where, enough=enough)  # fmt: skip
+    return Assertion(
+        says=says,
+        statistic="median",
+        column=column,
+        low=low,
+        high=high,
+        table=table,
+        where=where,
+        enough=enough,
+    )
 
 
 def mean(
-    says: str, column: str, low: float, high: float, *, table: str = "members",
-    enough: int = ENOUGH, **where: Any,
-) -> Assertion:  # fmt: skip
+    says: str,
+    column: str,
+    low: float,
+    high: float,
+    *,
+    table: str = "members",
+    enough: int = ENOUGH,
+    **where: Any,
+) -> Assertion:
     """Assert that the mean of what is a number lies between ``low`` and ``high``."""
-    return Assertion(says=says, statistic="mean", column=column, low=low, high=high,
-                     table=table, where=where, enough=enough)  # fmt: skip
+    return Assertion(
+        says=says,
+        statistic="mean",
+        column=column,
+        low=low,
+        high=high,
+        table=table,
+        where=where,
+        enough=enough,
+    )
 
 
 def every(
@@ -148,8 +190,9 @@ def every(
         >>> told.answer, str(told.judgements[0].estimate)
         ('holds', '25')
     """
-    return Assertion(says=says, statistic="every", column=column, low=low, high=high,
-                     table=table, where=where)  # fmt: skip
+    return Assertion(
+        says=says, statistic="every", column=column, low=low, high=high, table=table, where=where
+    )
 
 
 def estimate(assertion: Assertion, tables: Tables) -> Estimate:

@@ -33,13 +33,28 @@ def two_circles(*, points: int = 1000, noise: float = 0.1, seed: int = 1) -> Spl
         >>> split.train_x.shape, float(split.test_y.mean())
         ((500, 2), 0.496)
     """
+    x, y = circles_unscaled(points=points, noise=noise, seed=seed)
+    low, high = x.min(axis=0), x.max(axis=0)
+    return _halves(2 * (x - low) / (high - low) - 1, y.astype(float))
+
+
+def circles_unscaled(*, points: int, noise: float, seed: int) -> tuple[Array, Array]:
+    """Return the circles' points ``[n, 2]`` around the origin, and their labels, 1 for the inner.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+
+    Example:
+        >>> x, y = circles_unscaled(points=4, noise=0.0, seed=0)
+        >>> sorted(np.hypot(*x.T).round(6).tolist())
+        [0.8, 0.8, 1.0, 1.0]
+    """
     try:
         from sklearn.datasets import make_circles
     except ImportError as error:
         raise MissingExtraError("scikit-learn", "lab", "the data of an experiment") from error
     x, y = make_circles(n_samples=points, noise=noise, random_state=seed)
-    low, high = x.min(axis=0), x.max(axis=0)
-    return _halves(2 * (x - low) / (high - low) - 1, y.astype(float))
+    return x, y
 
 
 @lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ MOST_LINES = 40  # more thin lines only blacken the band
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """Colours of one variant; ``palette`` is Okabe and Ito's, which colour-blind readers tell apart.
+    """Colours of one variant, after Okabe and Ito, which colour-blind readers can tell apart.
 
     Attributes:
         name: ``light`` or ``dark``; it ends the file's name.
@@ -37,7 +37,7 @@ class Style:
     palette: tuple[str, ...]
     heat: str = "viridis"
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Any:
         """Return matplotlib's settings for it."""
         return {
             "figure.facecolor": self.paper,

@@ -33,8 +33,17 @@ LIBRARIES = ("headwater", "numpy", "scipy", "torch", "numba", "scikit-learn")
 
 # Parts of the laboratory, and definitions of an experiment's file, that measure nothing: a better
 # picture or another band needs no new training.
-SHOWS_ONLY = ("claims", "experiment", "gallery", "intervals", "pictures", "results", "rows",
-              "runner", "workers")  # fmt: skip
+SHOWS_ONLY = (
+    "claims",
+    "experiment",
+    "gallery",
+    "intervals",
+    "pictures",
+    "results",
+    "rows",
+    "runner",
+    "workers",
+)
 SHOWING = ("draw", "found", "_draw", "_found", "EXPERIMENT", "ASSERTIONS")
 
 

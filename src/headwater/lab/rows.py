@@ -68,9 +68,14 @@ class Rows:
             >>> Rows.from_arrow(Rows.of(arm=["a", "b"]).to_arrow())["arm"].tolist()
             ['a', 'b']
         """
-        return pa.table({name: pa.array(column.tolist()) if column.dtype.kind in "UO"
-                         else pa.array(np.ascontiguousarray(column))
-                         for name, column in self.columns.items()})  # fmt: skip
+        return pa.table(
+            {
+                name: pa.array(column.tolist())
+                if column.dtype.kind in "UO"
+                else pa.array(np.ascontiguousarray(column))
+                for name, column in self.columns.items()
+            }
+        )
 
     def __len__(self) -> int:
         """Return the number of rows."""

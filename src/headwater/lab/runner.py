@@ -92,9 +92,13 @@ def run(
                 told(len(done), len(blocks))
         whole = joined_tables([done[block] for block in blocks])
         outcome = Outcome(
-            experiment=experiment, seeds=span, tables=whole, verdict=experiment.judge(whole),
-            folder=store.folder, resumed=resumed,
-        )  # fmt: skip
+            experiment=experiment,
+            seeds=span,
+            tables=whole,
+            verdict=experiment.judge(whole),
+            folder=store.folder,
+            resumed=resumed,
+        )
         store.finish(whole, outcome.to_json())
         draw(outcome, store.folder)
     except (OSError, WorkerDiedError) as error:

@@ -51,12 +51,14 @@ def _constants(dtype: str, settings: Settings, seed: int) -> Rows:
     (slope,) = torch.autograd.grad(naive[:, 0].sum(), naive_x)
     (stable_slope,) = torch.autograd.grad(stable[:, 0].sum(), stable_x)
     return Rows.of(
-        seed=seed, dtype=dtype, constant=values.numpy(),
+        seed=seed,
+        dtype=dtype,
+        constant=values.numpy(),
         naive=naive[:, 0].detach().double().numpy(),
         stable=stable[:, 0].detach().double().numpy(),
         gradient_right=torch.isfinite(slope).all(1).numpy() & (naive[:, 0] > 0).numpy(),
         stable_gradient_right=torch.isfinite(stable_slope).all(1).numpy(),
-    )  # fmt: skip
+    )
 
 
 def _ends(rows: Rows) -> Rows:
@@ -64,13 +66,15 @@ def _ends(rows: Rows) -> Rows:
     wrong = np.isnan(naive)
     down, up = constant[wrong & (constant < 0)], constant[wrong & (constant > 0)]
     return Rows.of(
-        seed=rows["seed"][:1], dtype=rows["dtype"][0],
+        seed=rows["seed"][:1],
+        dtype=rows["dtype"][0],
         nan_from=float(down.max()) if len(down) else -math.inf,
         nan_to=float(up.min()) if len(up) else math.inf,
-        zeros=int((naive == 0).sum()), zero_to=float(np.max(constant[naive == 0], initial=-math.inf)),
+        zeros=int((naive == 0).sum()),
+        zero_to=float(np.max(constant[naive == 0], initial=-math.inf)),
         stable_error=float(np.max(np.abs(rows["stable"] - 0.25))),
         stable_gradient_right=bool(rows["stable_gradient_right"].all()),
-    )  # fmt: skip
+    )
 
 
 def _formulas(seed: int) -> Rows:
@@ -123,8 +127,13 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
                 axes.text(end, row - 0.41, f"{end:g}", ha=side, va="bottom", fontsize=9)
     for name, colour in colours.items():
         axes.barh(0, 0, color=colour, label=name)
-    axes.set(title="exp(c) / sum of exp(c), four equal logits c", yticks=range(len(DTYPES)),
-             xlabel="the constant c", xscale="symlog", xlim=(-800, 800))  # fmt: skip
+    axes.set(
+        title="exp(c) / sum of exp(c), four equal logits c",
+        yticks=range(len(DTYPES)),
+        xlabel="the constant c",
+        xscale="symlog",
+        xlim=(-1100, 1100),
+    )
     axes.set_yticklabels(DTYPES)
     axes.set_xticks([-800, -100, -10, -1, 0, 1, 10, 100, 800])
     axes.set_xticklabels(["-800", "-100", "-10", "-1", "0", "1", "10", "100", "800"])
@@ -135,16 +144,22 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
 
 def found(tables: Tables) -> str:
     """Say where the naive formula ends in each format, and what other formulas give."""
-    lines = ["| format | NaN from, downwards | NaN from, upwards | all zero up to |",
-             "| --- | --- | --- | --- |"]  # fmt: skip
+    lines = [
+        "| format | NaN from, downwards | NaN from, upwards | all zero up to |",
+        "| --- | --- | --- | --- |",
+    ]
     one = tables["members"]
     for row in range(len(one)):
         ends = f"{one['nan_from'][row]:g} | {one['nan_to'][row]:g} | {one['zero_to'][row]:g}"
         lines.append(f"| {one['dtype'][row]} | {ends} |")
     worst = float(one["stable_error"].max())
-    lines += ["", f"torch's own softmax is 0.25 everywhere (largest error {worst:g}), and so is its "
-              "gradient finite.", "", "| formula, float32 | as written | torch's own |",
-              "| --- | --- | --- |"]  # fmt: skip
+    lines += [
+        "",
+        f"torch's own softmax is 0.25 everywhere (largest error {worst:g}), its gradient finite.",
+        "",
+        "| formula, float32 | as written | torch's own |",
+        "| --- | --- | --- |",
+    ]
     one = tables["formulas"]
     for row in range(len(one)):
         lines.append(f"| {one['formula'][row]} | {one['naive'][row]:g} | {one['stable'][row]:g} |")
@@ -152,15 +167,31 @@ def found(tables: Tables) -> str:
 
 
 def _bands() -> Any:
-    bands = {"float16": ((-20, -17.25), (11.25, 12)), "bfloat16": ((-92.75,) * 2, (88.75,) * 2),
-             "float32": ((-104,) * 2, (88.75,) * 2), "float64": ((-745.25,) * 2, (710,) * 2)}
+    bands = {
+        "float16": ((-20, -17.25), (11.25, 12)),
+        "bfloat16": ((-92.75,) * 2, (88.75,) * 2),
+        "float32": ((-104,) * 2, (88.75,) * 2),
+        "float64": ((-745.25,) * 2, (710,) * 2),
+    }
     for dtype, (down, up) in bands.items():
         yield every(f"{dtype}: NaN from here down, 0 / 0", "nan_from", *down, dtype=dtype)
         yield every(f"{dtype}: NaN from here up, inf / inf", "nan_to", *up, dtype=dtype)
-    for dtype, at in (("float16", 10.0), ("float16", 11.0), ("bfloat16", 88.0), ("float32", 88.0),
-                      ("float64", 709.0)):  # fmt: skip
-        yield every(f"{dtype}: silently all zero at {at:g}", "naive", 0, 0, table="constants",
-                    dtype=dtype, constant=at)  # fmt: skip
+    for dtype, at in (
+        ("float16", 10.0),
+        ("float16", 11.0),
+        ("bfloat16", 88.0),
+        ("float32", 88.0),
+        ("float64", 709.0),
+    ):
+        yield every(
+            f"{dtype}: silently all zero at {at:g}",
+            "naive",
+            0,
+            0,
+            table="constants",
+            dtype=dtype,
+            constant=at,
+        )
 
 
 EXPERIMENT = Experiment(
@@ -173,12 +204,30 @@ EXPERIMENT = Experiment(
         *_bands(),
         every("stable softmax: largest error", "stable_error", 0.0, 0.0),
         every("stable softmax: its gradient is finite (1: yes)", "stable_gradient_right", 1, 1),
-        every("log(softmax) of [1000, 999, 0, -1000], third", "naive", -math.inf, -math.inf,
-              table="formulas", formula="log(softmax)"),
-        every("log_softmax of the same", "stable", -1000.32, -1000.31,
-              table="formulas", formula="log(softmax)"),
-        every("-log(sigmoid(-89))", "naive", math.inf, math.inf,
-              table="formulas", formula="-log(sigmoid)"),
+        every(
+            "log(softmax) of [1000, 999, 0, -1000], third",
+            "naive",
+            -math.inf,
+            -math.inf,
+            table="formulas",
+            formula="log(softmax)",
+        ),
+        every(
+            "log_softmax of the same",
+            "stable",
+            -1000.32,
+            -1000.31,
+            table="formulas",
+            formula="log(softmax)",
+        ),
+        every(
+            "-log(sigmoid(-89))",
+            "naive",
+            math.inf,
+            math.inf,
+            table="formulas",
+            formula="-log(sigmoid)",
+        ),
     ),
     draw=draw,
     found=found,
@@ -190,8 +239,8 @@ EXPERIMENT = Experiment(
     ),
     fragile=(
         "Between right and NaN lies a band where every exponential is finite and only their sum "
-        "overflows: the result is silently zero. The ends are those of each format's exp, on a grid "
-        "of quarters; half formats round the constant itself, too."
+        "overflows: the result is silently zero. The ends are those of each format's exp, on a "
+        "grid of quarters; half formats round the constant itself, too."
     ),
     exact=True,
-)  # fmt: skip
+)
