@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from queue import SimpleQueue
 from threading import Event, get_ident
 
@@ -79,7 +80,7 @@ def carry_out(
     """Work through all blocks and return what they left."""
     sheets = Sheets.empty(plan)
     counter = _Counter(plan, division, progress)
-    make = _block_maker(resources.device)
+    make = _block_maker(division.backend, resources.device)
     starts = range(0, len(plan.members), division.members)
 
     def work(start: int) -> None:
@@ -180,12 +181,19 @@ def _backend(resources: Resources) -> Backend:
         if resources.backend == "kernel":
             raise EnsembleError("device", resources.device, "'cpu' where the backend is 'kernel'")
         return "stacked"
-    if resources.backend == "kernel":
+    there = find_spec("numba") is not None
+    if resources.backend == "kernel" and not there:
         raise MissingExtraError("numba", "lab", "backend='kernel'")
-    return "stacked"
+    if resources.backend == "auto":
+        return "kernel" if there else "stacked"
+    return resources.backend
 
 
-def _block_maker(device: str) -> Callable[[Plan], Block]:
+def _block_maker(backend: Backend, device: str) -> Callable[[Plan], Block]:
+    if backend == "kernel":
+        from headwater.lab.compiled import CompiledBlock
+
+        return CompiledBlock
     from headwater.lab.stacked import StackedBlock
 
     return lambda plan: StackedBlock(plan, device)
