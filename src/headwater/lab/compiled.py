@@ -14,17 +14,14 @@ from headwater.lab.kernel import (
     measure_units,
     train_epochs,
 )
-from headwater.lab.lanes import LANES
+from headwater.lab.memory import LANES, tile_rows
 from headwater.lab.network import Floats, Network, SlotKind
 from headwater.lab.pointwise import code_of
 from headwater.lab.randomness import noise_keys
-from headwater.lab.space import ROWS, Net, Points, Space
+from headwater.lab.space import Net, Points, Space
 from headwater.lab.training import Plan
 from headwater.lab.updates import Course, rule_of
 from headwater.theory.activations import steepest
-
-TILE = 16
-"""Rows worked on together; with batch normalisation a whole batch is."""
 
 SATURATED_BELOW = 0.05
 LINE = 64
@@ -180,16 +177,6 @@ def net_of(plan: Plan) -> Net:
         noisy=network.random_slopes is not None,
         batch=plan.batch,
     )
-
-
-def tile_rows(plan: Plan) -> int:
-    """Return how many rows the passes work on at a time, a multiple of ``ROWS``."""
-    if not plan.network.batch_norm:
-        return min(TILE, -(-plan.batch // ROWS) * ROWS)
-    # Its moments are taken over all rows at once: a batch, or all points where the gradient is
-    # recorded.
-    whole = plan.points if plan.record.gradients else plan.batch
-    return -(-whole // ROWS) * ROWS
 
 
 def _table(network: Network) -> NDArray[np.int64]:

@@ -3,8 +3,7 @@
 A vector library of these functions is not always there (numba finds Intel's only if it is
 installed), so they are written out: a reduction to a small interval and a Taylor series with as
 many terms as the float type has digits. Errors are a few units in the last place; a test holds
-them. Functions that few activations need (erf, sin, cos) are called lane by lane from the C
-library.
+them. What few networks need (sin, cos, erf in float64) is called lane by lane from the C library.
 """
 
 from __future__ import annotations
@@ -12,13 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
+from numpy.polynomial import chebyshev
+from scipy.special import erfcx
 
-from headwater.lab.lanes import FLAGS, INT32, INT64, LANES, LanesType, full, spread, vector_of
+from headwater.lab.lanes import FLAGS, INT32, INT64, LanesType, full, spread, vector_of
+from headwater.lab.memory import LANES
 from headwater.lab.randomness import HIGH_FACTOR, LOW_FACTOR
 
 
@@ -131,15 +134,18 @@ def _factorials(terms: int, first: int) -> list[float]:
     return [1 / math.factorial(k) for k in range(terms - 1, first - 1, -1)]
 
 
+def _exponential(c: _Code, x: Any) -> Any:
+    r, whole = c.reduced(c.clamped(x, c.format.low, c.format.high))
+    a, b = c.halves(whole)
+    return c.times(c.times(c.horner(r, _factorials(c.format.exp_terms, 0)), a), b)
+
+
 @intrinsic
 def exp(_typing: Any, lanes: Any) -> Any:
     """Return e to the power of each lane."""
 
     def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        c = _Code(builder, lanes.element)
-        r, whole = c.reduced(c.clamped(arguments[0], c.format.low, c.format.high))
-        a, b = c.halves(whole)
-        return c.times(c.times(c.horner(r, _factorials(c.format.exp_terms, 0)), a), b)
+        return _exponential(_Code(builder, lanes.element), arguments[0])
 
     return lanes(lanes), code
 
@@ -193,10 +199,42 @@ def _from_library(name: str) -> Any:
     return typed
 
 
+ERF_MIDDLE, ERF_SMALL = 2.0, 0.5
+
+
+@cache
+def _erf_series() -> tuple[list[float], list[float]]:
+    """Return coefficients of erfcx by t = (x - 2) / (x + 2), and of erf(x) / x by x^2 near 0."""
+
+    def scaled(t: Any) -> Any:
+        return erfcx(ERF_MIDDLE * (1 + t) / (1 - t))
+
+    far = chebyshev.cheb2poly(chebyshev.chebinterpolate(scaled, 11))
+    near = [(-1) ** k / (math.factorial(k) * (2 * k + 1)) for k in range(7, -1, -1)]
+    return [float(term) for term in far[::-1]], [2 / math.sqrt(math.pi) * term for term in near]
+
+
 @intrinsic
 def erf(typing: Any, lanes: Any) -> Any:
-    """Return the error function of each lane, by the C library."""
-    return _from_library("erf")(typing, lanes)
+    """Return the error function of each lane; of float64 by the C library."""
+    if lanes.element == types.float64:
+        return _from_library("erf")(typing, lanes)
+
+    def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        c = _Code(builder, lanes.element)
+        x, (far, near) = arguments[0], _erf_series()
+        sign = builder.fcmp_ordered("<", x, c.number(0.0))
+        positive = builder.select(sign, builder.fneg(x), x)
+        middle = c.number(ERF_MIDDLE)
+        t = builder.fdiv(builder.fsub(positive, middle), builder.fadd(positive, middle))
+        fading = _exponential(c, builder.fneg(builder.fmul(x, x)))
+        outer = builder.fsub(c.number(1.0), c.times(fading, c.horner(t, far)))
+        outer = builder.select(sign, builder.fneg(outer), outer)
+        inner = c.times(x, c.horner(c.times(x, x), near))
+        small = builder.fcmp_ordered("<", positive, c.number(ERF_SMALL))
+        return builder.select(small, inner, outer)
+
+    return lanes(lanes), code
 
 
 @intrinsic

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from headwater.lab.compiler import compiled
 from headwater.lab.lanes import (
-    LANES,
     if_equal,
     if_greater,
     load,
@@ -19,6 +18,7 @@ from headwater.lab.lanes import (
     store,
     widened,
 )
+from headwater.lab.memory import LANES
 from headwater.lab.passes import EVALUATE, MEASURE, TRAIN, forward, take
 from headwater.lab.randomness import EPOCH_STRIDE, GOLDEN, HALF, mixed
 from headwater.lab.returns import backward, descend, judge, right, squared_signal
@@ -33,7 +33,7 @@ from headwater.lab.space import (
 )
 from headwater.lab.updates import Course, clear, clip, located_course, squared_norm, update
 
-_scrambled = njit(cache=True)(mixed)
+_scrambled = compiled(mixed)
 
 
 class Diary(NamedTuple):
@@ -58,7 +58,7 @@ class Diary(NamedTuple):
     seeds: Any
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def train_epochs(
     arrays: Space, points: Points, course: Course, diary: Diary, span: tuple[int, int]
 ) -> None:
@@ -85,7 +85,7 @@ def train_epochs(
             store(unsound, 0, if_equal(wrong, 0.0, since, now))
 
 
-@njit(cache=True)
+@compiled
 def _descent(space: Space, points: Points, order: Any, rows: tuple[int, int], step: int) -> Any:
     """Leave the gradient of a batch's rows in the space; return its mean loss, in float64."""
     clear(space.gradient, space.net.size)
@@ -101,7 +101,7 @@ def _descent(space: Space, points: Points, order: Any, rows: tuple[int, int], st
     return loss / (whole * layer_at(space, space.net.layers - 1).outputs)
 
 
-@njit(cache=True)
+@compiled
 def _shuffle(diary: Diary, epoch: int, count: int) -> None:
     """Draw each lane's order of the epoch, as ``randomness.orders`` does."""
     for lane in range(LANES):
@@ -118,7 +118,7 @@ def _shuffle(diary: Diary, epoch: int, count: int) -> None:
             diary.order[here] = held
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def measure_losses(arrays: Space, points: Points, found: Any) -> None:
     """Write mean loss and accuracy into ``found`` ``[2, lanes]`` flat, float64."""
     space, data = located(arrays), located_points(points)
@@ -135,7 +135,7 @@ def measure_losses(arrays: Space, points: Points, found: Any) -> None:
     store(memory(found), 1, hits / pairs)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def measure_gradients(arrays: Space, points: Points, squares: Any) -> None:
     """Leave the gradient over all points in the space; add dL/dz's squares to ``squares``."""
     space, data, sums = located(arrays), located_points(points), memory(squares)
@@ -151,7 +151,7 @@ def measure_gradients(arrays: Space, points: Points, squares: Any) -> None:
             descend(space, tile, index)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def measure_units(arrays: Space, points: Points, bounds: Any, live: Any, flat: Any) -> None:
     """Count by hidden unit the points where it is alive, and where it is saturated.
 
@@ -174,7 +174,7 @@ def measure_units(arrays: Space, points: Points, bounds: Any, live: Any, flat: A
                 store(still, own, load(still, own) + few)
 
 
-@njit(cache=True)
+@compiled
 def _counted(d: Any, at: int, count: int, bound: Any) -> Any:
     one, zero = splat(1.0, bound), splat(0.0, bound)
     alive, still = widened(zero), widened(zero)

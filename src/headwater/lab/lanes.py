@@ -20,7 +20,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-LANES = 16
+from headwater.lab.memory import LANES
+
 FLAGS = ("contract",)
 
 INT32, INT64 = ir.IntType(32), ir.IntType(64)

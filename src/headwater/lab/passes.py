@@ -10,21 +10,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from headwater.lab.compiler import compiled
 from headwater.lab.elementary import noise
-from headwater.lab.lanes import LANES, gather, load, root, splat, store
+from headwater.lab.lanes import gather, load, root, splat, store
+from headwater.lab.memory import LANES, ROWS
 from headwater.lab.pointwise import activate
 from headwater.lab.randomness import LOW_WORD, mixed32
-from headwater.lab.space import ROWS, Layer, Points, Space, Tile, layer_at, zero_of
+from headwater.lab.space import Layer, Points, Space, Tile, layer_at, zero_of
 
 NORM_EPS, NORM_MOMENTUM = 1e-5, 0.1
 EVALUATE, MEASURE, TRAIN = range(3)
 
-_scrambled = njit(cache=True)(mixed32)
+_scrambled = compiled(mixed32)
 
 
-@njit(cache=True)
+@compiled
 def take(space: Space, points: Points, picked: Any, tile: Tile) -> None:
     """Lay the tile's rows of ``picked`` where the first layer finds them."""
     inputs = layer_at(space, 0).inputs
@@ -35,7 +36,7 @@ def take(space: Space, points: Points, picked: Any, tile: Tile) -> None:
             store(space.a, column * space.rows + row, x)
 
 
-@njit(cache=True)
+@compiled
 def forward(space: Space, tile: Tile, mode: int) -> None:
     """Fill the tile's outputs and derivatives.
 
@@ -51,7 +52,7 @@ def forward(space: Space, tile: Tile, mode: int) -> None:
             _bend(space, layer, tile, mode)
 
 
-@njit(cache=True)
+@compiled
 def _linear(space: Space, layer: Layer, padded: int) -> None:
     source = layer.start * space.rows
     target = source + layer.inputs * space.rows
@@ -75,7 +76,7 @@ def _linear(space: Space, layer: Layer, padded: int) -> None:
             store(space.a, at + 3, z3)
 
 
-@njit(cache=True)
+@compiled
 def _normalise(space: Space, layer: Layer, tile: Tile, mode: int) -> None:
     """Replace z by its normalised value, which ``e`` keeps, scaled and shifted."""
     hidden = space.net.hidden
@@ -101,7 +102,7 @@ def _normalise(space: Space, layer: Layer, tile: Tile, mode: int) -> None:
             store(space.a, row, scale * normal + shift)
 
 
-@njit(cache=True)
+@compiled
 def _moments(a: Any, at: int, count: int) -> Any:
     """Return mean and (biased) variance of ``count`` rows, by lane."""
     mean = load(a, at)
@@ -115,7 +116,7 @@ def _moments(a: Any, at: int, count: int) -> Any:
     return mean, variance / count
 
 
-@njit(cache=True)
+@compiled
 def _bend(space: Space, layer: Layer, tile: Tile, mode: int) -> None:
     net = space.net
     slope = zero_of(space) + net.values[0]

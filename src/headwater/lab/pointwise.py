@@ -11,8 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from numba import njit
-
+from headwater.lab.compiler import compiled
 from headwater.lab.elementary import cos, erf, exp, expm1, log1p, sin
 from headwater.lab.lanes import if_greater, size, splat, unless_at_most
 from headwater.lab.network import Network
@@ -84,13 +83,13 @@ def code_of(network: Network) -> tuple[int, tuple[float, float, float]]:
     return kind, (float(first), float(second), float(third))
 
 
-@njit(cache=True)
+@compiled
 def sigmoid(z: Any) -> Any:
     """Return 1 / (1 + exp(-z))."""
     return 1.0 / (1.0 + exp(-z))
 
 
-@njit(cache=True)
+@compiled
 def tanh(z: Any) -> Any:
     """Return the hyperbolic tangent, from exp(-2 |z|) - 1, so that nothing cancels near 0."""
     below = expm1(-2.0 * size(z))
@@ -98,13 +97,13 @@ def tanh(z: Any) -> Any:
     return if_greater(0.0, z, -value, value)
 
 
-@njit(cache=True)
+@compiled
 def softplus(z: Any) -> Any:
     """Return log(1 + exp(z))."""
     return unless_at_most(z, 0.0, z, 0.0) + log1p(exp(-size(z)))
 
 
-@njit(cache=True)
+@compiled
 def activate(kind: int, values: Any, slope: Any, z: Any) -> Any:
     """Return phi(z) and phi'(z); ``slope`` is the left arm's if it is a rectifier."""
     if kind <= HARDSWISH:
@@ -118,7 +117,7 @@ def activate(kind: int, values: Any, slope: Any, z: Any) -> Any:
     return _grown(kind, z)
 
 
-@njit(cache=True)
+@compiled
 def _rectified(kind: int, slope: Any, z: Any) -> Any:
     one, zero = splat(1.0, z), splat(0.0, z)
     if kind == IDENTITY:
@@ -135,7 +134,7 @@ def _rectified(kind: int, slope: Any, z: Any) -> Any:
     return z * gate, unless_at_most(z, -3.0, middle, zero)
 
 
-@njit(cache=True)
+@compiled
 def _cut(kind: int, z: Any) -> Any:
     one, zero = splat(1.0, z), splat(0.0, z)
     low, high = -1.0, 1.0
@@ -150,12 +149,12 @@ def _cut(kind: int, z: Any) -> Any:
     return clipped, inside
 
 
-@njit(cache=True)
+@compiled
 def _clipped(z: Any, low: float, high: float) -> Any:
     return if_greater(z, high, splat(high, z), if_greater(low, z, splat(low, z), z))
 
 
-@njit(cache=True)
+@compiled
 def _bent(kind: int, values: Any, z: Any) -> Any:
     if kind == SIGMOID:
         share = sigmoid(z)
@@ -178,7 +177,7 @@ def _bent(kind: int, values: Any, z: Any) -> Any:
     return sin(z), cos(z)
 
 
-@njit(cache=True)
+@compiled
 def _gated(kind: int, values: Any, z: Any) -> Any:
     if kind == GELU:
         share = 0.5 + 0.5 * erf(math.sqrt(0.5) * z)
@@ -200,7 +199,7 @@ def _gated(kind: int, values: Any, z: Any) -> Any:
     return z * bend, bend + z * (e / (1.0 + e)) * flat
 
 
-@njit(cache=True)
+@compiled
 def _grown(kind: int, z: Any) -> Any:
     if kind == SOFTPLUS:
         return softplus(z), sigmoid(z)

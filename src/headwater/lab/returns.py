@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
+from headwater.lab.compiler import compiled
 from headwater.lab.elementary import exp, log1p
 from headwater.lab.lanes import (
-    LANES,
     gather,
     if_greater,
     load,
@@ -18,11 +16,12 @@ from headwater.lab.lanes import (
     unless_at_most,
     widened,
 )
+from headwater.lab.memory import LANES, ROWS
 from headwater.lab.pointwise import sigmoid
-from headwater.lab.space import ROWS, Layer, Points, Space, Tile, layer_at, zero_of
+from headwater.lab.space import Layer, Points, Space, Tile, layer_at, zero_of
 
 
-@njit(cache=True)
+@compiled
 def entry_loss(z: Any, y: Any, bce: bool) -> Any:
     """Return the loss of one output of one point; of logits without overflow, as torch does."""
     if bce:
@@ -30,7 +29,7 @@ def entry_loss(z: Any, y: Any, bce: bool) -> Any:
     return (z - y) * (z - y)
 
 
-@njit(cache=True)
+@compiled
 def judge(space: Space, points: Points, picked: Any, tile: Tile) -> Any:
     """Return the tile's sum of losses in float64, and leave dL/dz of the outputs in ``here``.
 
@@ -52,7 +51,7 @@ def judge(space: Space, points: Points, picked: Any, tile: Tile) -> Any:
     return total
 
 
-@njit(cache=True)
+@compiled
 def right(space: Space, points: Points, picked: Any, tile: Tile) -> Any:
     """Return how many of the tile's (point, output) pairs are told rightly, in float64."""
     last = layer_at(space, space.net.layers - 1)
@@ -68,14 +67,14 @@ def right(space: Space, points: Points, picked: Any, tile: Tile) -> Any:
     return total
 
 
-@njit(cache=True)
+@compiled
 def backward(space: Space, tile: Tile) -> None:
     """Add the tile's part to ``gradient``; ``here`` holds dL/dz of the outputs."""
     for index in range(space.net.layers - 1, -1, -1):
         descend(space, tile, index)
 
 
-@njit(cache=True)
+@compiled
 def descend(space: Space, tile: Tile, index: int) -> None:
     """Add a layer's part of the gradient; bring ``here`` to the layer below it."""
     layer = layer_at(space, index)
@@ -90,7 +89,7 @@ def descend(space: Space, tile: Tile, index: int) -> None:
             _unbend(space, under, tile.padded, space.here)
 
 
-@njit(cache=True)
+@compiled
 def squared_signal(space: Space, tile: Tile, index: int) -> Any:
     """Return the sum of squares of a layer's dL/dz, in float64; it lies in ``here``."""
     total = widened(zero_of(space))
@@ -101,7 +100,7 @@ def squared_signal(space: Space, tile: Tile, index: int) -> Any:
     return total
 
 
-@njit(cache=True)
+@compiled
 def _weigh(space: Space, layer: Layer, padded: int) -> None:
     """Add dL/dW and dL/db of a layer, four rows at a time."""
     for unit in range(layer.outputs):
@@ -122,7 +121,7 @@ def _weigh(space: Space, layer: Layer, padded: int) -> None:
         store(space.gradient, layer.bias + unit, bias)
 
 
-@njit(cache=True)
+@compiled
 def _spread_back(space: Space, layer: Layer, padded: int) -> None:
     """Put the gradient at a layer's inputs into ``below``."""
     zero = zero_of(space)
@@ -145,7 +144,7 @@ def _spread_back(space: Space, layer: Layer, padded: int) -> None:
             store(space.below, at + 3, s3)
 
 
-@njit(cache=True)
+@compiled
 def _unbend(space: Space, layer: Layer, padded: int, target: Any) -> None:
     """Take the gradient in ``below`` through the activation into target; add its slope's part."""
     for unit in range(layer.outputs):
@@ -158,7 +157,7 @@ def _unbend(space: Space, layer: Layer, padded: int, target: Any) -> None:
             store(target, own + row, load(space.below, own + row) * load(space.d, at + row))
 
 
-@njit(cache=True)
+@compiled
 def _slope_part(space: Space, layer: Layer, unit: int, padded: int) -> Any:
     """Return a unit's part of the gradient of PReLU's slope: where z is below 0, z times it."""
     at = (layer.start + layer.inputs + unit) * space.rows
@@ -172,7 +171,7 @@ def _slope_part(space: Space, layer: Layer, unit: int, padded: int) -> Any:
     return total
 
 
-@njit(cache=True)
+@compiled
 def _unnormalise(space: Space, layer: Layer, tile: Tile) -> None:
     """Take the gradient through batch normalisation into ``here``; add scale's and shift's part.
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba import njit
-
-from headwater.lab.lanes import LANES, load, memory, number, splat
-
-ROWS = 4
-"""Rows that share a weight; a tile has a multiple of them."""
+from headwater.lab.compiler import compiled
+from headwater.lab.lanes import load, memory, number, splat
+from headwater.lab.memory import ROWS
 
 COLUMNS = 9
 """Numbers of a layer in a network's table."""
@@ -107,7 +104,7 @@ class Tile(NamedTuple):
     number: int
 
 
-@njit(cache=True)
+@compiled
 def located(s: Space) -> Space:
     """Return a space of arrays as one of memories."""
     return Space(
@@ -127,13 +124,13 @@ def located(s: Space) -> Space:
     )
 
 
-@njit(cache=True)
+@compiled
 def located_points(p: Points) -> Points:
     """Return points in arrays as points in memories."""
     return Points(p.total, memory(p.x), memory(p.y), memory(p.natural))
 
 
-@njit(cache=True)
+@compiled
 def layer_at(space: Space, index: int) -> Layer:
     """Return one layer's widths and places."""
     at = index * COLUMNS
@@ -151,20 +148,14 @@ def layer_at(space: Space, index: int) -> Layer:
     )
 
 
-@njit(cache=True)
+@compiled
 def tile_at(space: Space, first: int, stop: int, whole: int, noise: int) -> Tile:
     """Return the tile from ``first``, as large as the space allows, at most to ``stop``."""
     count = min(space.rows, stop - first)
     return Tile(first, count, -(-count // ROWS) * ROWS, whole, noise)
 
 
-@njit(cache=True)
+@compiled
 def zero_of(space: Space) -> Any:
     """Return sixteen zeros in the network's format."""
     return splat(0.0, load(space.theta, 0))
-
-
-@njit(cache=True)
-def row_place(row: int) -> int:
-    """Return where the lanes' numbers of a row start."""
-    return row * LANES

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from numba import njit
-
+from headwater.lab.compiler import compiled
 from headwater.lab.lanes import if_greater, load, memory, number, root, splat, store, widened
 from headwater.lab.optimisers import Clip, Optimiser
 
@@ -64,7 +63,7 @@ def rule_of(optimiser: Optimiser, clip: Clip | None) -> Rule:
     )
 
 
-@njit(cache=True)
+@compiled
 def located_course(c: Course) -> Course:
     """Return a course of arrays as one of memories."""
     return Course(
@@ -78,7 +77,7 @@ def located_course(c: Course) -> Course:
     )
 
 
-@njit(cache=True)
+@compiled
 def clear(gradient: Any, count: int) -> None:
     """Set the first entries to 0."""
     zero = splat(0.0, load(gradient, 0))
@@ -86,7 +85,7 @@ def clear(gradient: Any, count: int) -> None:
         store(gradient, at, zero)
 
 
-@njit(cache=True)
+@compiled
 def squared_norm(gradient: Any, start: int, stop: int) -> Any:
     """Return the sum of squares of some entries, in float64."""
     total = widened(splat(0.0, load(gradient, 0)))
@@ -96,7 +95,7 @@ def squared_norm(gradient: Any, start: int, stop: int) -> Any:
     return total
 
 
-@njit(cache=True)
+@compiled
 def clip(course: Course, gradient: Any) -> None:
     """Clip the gradient in place."""
     rule = course.rule
@@ -116,7 +115,7 @@ def clip(course: Course, gradient: Any) -> None:
             start = end
 
 
-@njit(cache=True)
+@compiled
 def _scale_down(gradient: Any, start: int, stop: int, limit: float) -> None:
     # In the network's own format, as torch: what overflows there overflows here.
     total = splat(0.0, load(gradient, 0))
@@ -128,7 +127,7 @@ def _scale_down(gradient: Any, start: int, stop: int, limit: float) -> None:
         store(gradient, at, load(gradient, at) * factor)
 
 
-@njit(cache=True)
+@compiled
 def update(course: Course, theta: Any, gradient: Any, step: int) -> Any:
     """Take the step of this number, counted from 1.
 
@@ -156,7 +155,7 @@ def update(course: Course, theta: Any, gradient: Any, step: int) -> Any:
     return unsound
 
 
-@njit(cache=True)
+@compiled
 def _gathered(rule: Rule, first: Any, at: int, entry: Any) -> Any:
     if rule.momentum == 0.0:
         return entry
@@ -167,7 +166,7 @@ def _gathered(rule: Rule, first: Any, at: int, entry: Any) -> Any:
     return gathered
 
 
-@njit(cache=True)
+@compiled
 def _adapted(course: Course, at: int, entry: Any, biases: tuple[float, float]) -> Any:
     rule = course.rule
     first = load(course.first, at)
@@ -178,7 +177,7 @@ def _adapted(course: Course, at: int, entry: Any, biases: tuple[float, float]) -
     return load(course.rates, 0) / biases[0] * (first / (root(second) / biases[1] + rule.eps))
 
 
-@njit(cache=True)
+@compiled
 def _evened(course: Course, at: int, entry: Any) -> Any:
     rule = course.rule
     second = rule.alpha * load(course.second, at) + (1.0 - rule.alpha) * (entry * entry)
