@@ -29,11 +29,10 @@ LINE = 64
 
 
 class CompiledBlock:
-    """Up to sixteen members; lanes without a member repeat the first one."""
+    """Sixteen members."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.network = plan, plan.network
-        self.count = len(plan.members)
         self.space = _space(plan)
         theta = self._lanes(plan.members.first_parameters(plan.network))
         self.space.theta[:] = theta
@@ -63,7 +62,7 @@ class CompiledBlock:
 
     def losses(self) -> Floats:
         """Return train and test loss, train and test accuracy, ``[members, 4]``."""
-        found = np.full((self.count, 4), np.nan)
+        found = np.full((LANES, 4), np.nan)
         for column, points in enumerate((self.points, self.tests)):
             if points is None:
                 continue
@@ -94,7 +93,7 @@ class CompiledBlock:
         ends = np.cumsum(hidden)[:-1]
         dead = np.split(self._members(live) == 0, ends, axis=1) if hidden else []
         flat = np.split(self._members(saturated), ends, axis=1) if hidden else []
-        found = np.zeros((self.count, 2, len(hidden)))
+        found = np.zeros((LANES, 2, len(hidden)))
         for layer in range(len(hidden)):
             found[:, 0, layer] = dead[layer].mean(axis=1)
             found[:, 1, layer] = flat[layer].mean(axis=1) / self.points.total
@@ -102,22 +101,20 @@ class CompiledBlock:
 
     def steps(self) -> Floats:
         """Return loss and gradient norm of the first steps, ``[members, steps, 2]``."""
-        return self._members(self.diary.steps).reshape(self.count, -1, 2)
+        return self._members(self.diary.steps).reshape(LANES, -1, 2)
 
     def first_non_finite(self) -> NDArray[np.int64]:
         """Return the step of that, ``[members]``; 0 if none."""
-        found: NDArray[np.int64] = self.diary.unsound[: self.count].astype(np.int64)
+        found: NDArray[np.int64] = self.diary.unsound.astype(np.int64)
         return found
 
     def _members(self, flat: Any) -> Floats:
         """Return what a flat array holds by members, ``[members, entries]``."""
-        return np.ascontiguousarray(flat.reshape(-1, LANES).T[: self.count])
+        return np.ascontiguousarray(flat.reshape(-1, LANES).T)
 
     def _lanes(self, values: Floats) -> Any:
         """Return ``[members, entries]`` as a flat array of lanes."""
-        missing = LANES - self.count
-        spread = np.concatenate([values, np.repeat(values[:1], missing, axis=0)])
-        return _aligned(spread.T.ravel(), values.dtype)
+        return _aligned(values.T.ravel(), values.dtype)
 
     def _points(self, x: Floats, y: Floats) -> Points:
         count = x.shape[-2]
@@ -134,12 +131,10 @@ class CompiledBlock:
         """Return at which row of all data each lane's own begin."""
         if x.ndim == 2:
             return np.zeros(LANES, dtype=np.int64)
-        member = np.where(np.arange(LANES) < self.count, np.arange(LANES), 0)
-        return np.asarray(member * x.shape[-2], dtype=np.int64)
+        return np.asarray(np.arange(LANES) * x.shape[-2], dtype=np.int64)
 
     def _diary(self) -> Diary:
         seeds = np.asarray(self.plan.members.seeds, dtype=np.uint64)
-        seeds = np.concatenate([seeds, np.repeat(seeds[:1], LANES - self.count)])
         self.space.keys[:] = noise_keys(seeds)
         steps = min(self.plan.record.steps, self.plan.steps)
         return Diary(
@@ -155,7 +150,7 @@ class CompiledBlock:
     def _bounds(self) -> Any:
         """Return the size of a derivative under which it counts as flat, by layer and lane."""
         hidden = self.network.layers - 1
-        bounds = np.full((self.count, hidden), SATURATED_BELOW * steepest(self.network.phi)[0])
+        bounds = np.full((LANES, hidden), SATURATED_BELOW * steepest(self.network.phi)[0])
         if self.network.learns_slopes:
             slopes = np.abs(np.concatenate(self.network.tensors(self.parameters(), "slope"), 1))
             bounds = SATURATED_BELOW * np.maximum(slopes.astype(np.float64), 1.0)

@@ -14,7 +14,13 @@ from threading import Event, get_ident
 from headwater.errors import EnsembleError, MissingExtraError
 from headwater.lab.blocks import Block, Sheets, follow
 from headwater.lab.history import History
-from headwater.lab.memory import LANES, compiled_block_bytes, recorded_bytes, stacked_member_bytes
+from headwater.lab.memory import (
+    LANES,
+    STACKED,
+    compiled_block_bytes,
+    recorded_bytes,
+    stacked_member_bytes,
+)
 from headwater.lab.training import Backend, Plan, Progress, Resources
 
 Listener = Callable[[Progress], None]
@@ -52,9 +58,10 @@ def divide(plan: Plan, resources: Resources) -> Division:
         at_once = min(resources.threads or _processors(), -(-members // block), left // each)
         least, memory = each, recorded + at_once * each
     else:
-        least = stacked_member_bytes(plan)
-        block = min(members, left // least)
-        at_once, memory = min(1, block), recorded + block * least
+        each = stacked_member_bytes(plan)
+        least = STACKED * each
+        block = min(-(-members // STACKED), left // least) * STACKED
+        at_once, memory = min(1, block), recorded + block * each
     if at_once < 1:
         raise EnsembleError(
             "memory_bytes",
@@ -82,8 +89,11 @@ def carry_out(
     starts = range(0, len(plan.members), division.members)
 
     def work(start: int) -> None:
-        rows = slice(start, min(start + division.members, len(plan.members)))
-        follow(make(plan.part(rows.start, rows.stop)), plan, sheets, rows, counter.tell)
+        rows = range(start, min(start + division.members, len(plan.members)))
+        unit = LANES if division.backend == "kernel" else STACKED
+        # What is missing to a full block repeats its first member, and is not looked at.
+        filled = [*rows, *[start] * (-len(rows) % unit)]
+        follow(make(plan.chosen(filled)), plan, sheets, rows, counter.tell)
 
     with _surroundings(division.backend):
         if division.at_once == 1:

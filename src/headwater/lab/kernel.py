@@ -163,7 +163,7 @@ def measure_units(arrays: Space, points: Points, bounds: Any, live: Any, flat: A
     for start in range(0, data.total, space.rows):
         tile = tile_at(space, start, data.total, data.total, 0)
         take(space, data, data.natural, tile)
-        forward(space, tile, EVALUATE)
+        forward(space, tile, MEASURE)
         for index in range(space.net.layers - 1):
             layer, bound = layer_at(space, index), load(memory(bounds), index)
             for unit in range(layer.outputs):

@@ -10,6 +10,11 @@ from headwater.lab.training import Plan
 LANES = 16
 """Members that the compiled backend works on together: one 512-bit register of float32."""
 
+STACKED = 32
+"""The batched backend's blocks have a multiple of so many members, so that torch's loops, which
+take 32 entries at a time and the rest one by one with another rounding, have no rest: or a member's
+bits would depend on where in a tensor it lies."""
+
 ROWS = 4
 """Rows of a tile that share a weight; a tile has a multiple of them."""
 
@@ -34,9 +39,9 @@ def tile_rows(plan: Plan) -> int:
     """Return how many rows the compiled passes work on at a time, a multiple of ``ROWS``."""
     if not plan.network.batch_norm:
         return min(TILE, -(-plan.batch // ROWS) * ROWS)
-    # Its moments are taken over all rows at once: a batch, or all points where the gradient is
-    # recorded.
-    whole = plan.points if plan.record.gradients else plan.batch
+    # Its moments are taken over all rows at once: a batch, or all points where gradients or units
+    # are recorded.
+    whole = plan.points if plan.record.gradients or plan.record.units else plan.batch
     return -(-whole // ROWS) * ROWS
 
 

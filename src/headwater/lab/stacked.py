@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -35,6 +36,17 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pass:
+    """Every layer's z, the output's last, and what each activation got, which is z normalised.
+
+    ``[members, points, units]``.
+    """
+
+    signals: list[Tensor]
+    bends: list[Tensor]
 
 
 class StackedBlock:
@@ -85,7 +97,7 @@ class StackedBlock:
             for column, points in enumerate(((self.x, self.y), self.test)):
                 if points is None:
                     continue
-                logits = self._forward(self._all(points[0]))[-1]
+                logits = self._forward(self._all(points[0])).signals[-1]
                 y = self._all(points[1])
                 loss = self._loss(logits, y)
                 found[:, column] = loss.double().cpu().numpy()
@@ -97,7 +109,7 @@ class StackedBlock:
 
     def gradients(self) -> Floats:
         """Return norms of dL/dW and dL/dz, ``[members, 2, layers]``."""
-        signals = self._forward(self._all(self.x), whole=True)
+        signals = self._forward(self._all(self.x), whole=True).signals
         loss = self._loss(signals[-1], self._all(self.y)).sum()
         theta, *back = torch.autograd.grad(loss, [self.theta, *signals])
         slots = [slot for slot in self.network.slots if slot.kind == "weight"]
@@ -107,7 +119,8 @@ class StackedBlock:
 
     def units(self) -> Floats:
         """Return dead and saturated shares, ``[members, 2, hidden layers]``."""
-        signals = [z.detach().requires_grad_() for z in self._forward(self._all(self.x))[:-1]]
+        found_at = self._forward(self._all(self.x), whole=True).bends
+        signals = [z.detach().requires_grad_() for z in found_at]
         found = np.zeros((len(self.seeds), 2, len(signals)))
         bound: float | Tensor = SATURATED_BELOW * steepest(self.network.phi)[0]
         for layer, z in enumerate(signals):
@@ -130,7 +143,7 @@ class StackedBlock:
         return found
 
     def _step(self, step: int, x: Tensor, y: Tensor) -> None:
-        loss = self._loss(self._forward(x, step=step, whole=True)[-1], y)
+        loss = self._loss(self._forward(x, step=step, whole=True).signals[-1], y)
         (gradient,) = torch.autograd.grad(loss.sum(), [self.theta])
         loss = loss.detach()
         if step < self.kept.shape[1]:
@@ -141,13 +154,13 @@ class StackedBlock:
         bad = ~(loss.isfinite() & self.theta.detach().isfinite().all(dim=1))
         self.bad_since[bad & (self.bad_since == 0)] = step + 1
 
-    def _forward(self, x: Tensor, *, step: int | None = None, whole: bool = False) -> list[Tensor]:
-        """Return every layer's z, ``[members, points, units]``, the output's last.
+    def _forward(self, x: Tensor, *, step: int | None = None, whole: bool = False) -> _Pass:
+        """Take all members' points through their networks.
 
         With a step it is training's pass: moments are learnt and RReLU's slopes drawn. ``whole``
         takes batch normalisation's moments from these points.
         """
-        signals = []
+        signals, bends = [], []
         for layer in range(self.network.layers):
             weight = self._part("weight", layer)
             z = torch.baddbmm(self._part("bias", layer)[:, None], x, weight.transpose(1, 2))
@@ -155,8 +168,9 @@ class StackedBlock:
             if layer < self.network.layers - 1:
                 if self.network.batch_norm:
                     z = self._normalised(z, layer, whole, step is not None)
+                bends.append(z)
                 x = self._activate(z, layer, step)
-        return signals
+        return _Pass(signals=signals, bends=bends)
 
     def _activate(self, z: Tensor, layer: int, step: int | None) -> Tensor:
         if self.network.learns_slopes:
