@@ -249,10 +249,14 @@ class Plan:
         got = self.data.x.shape[-1], self.data.y.shape[-1]
         if got != (inputs, outputs):
             raise EnsembleError(
-                "data", f"{got[0]} inputs and {got[1]} outputs", f"{inputs} and {outputs}"
+                "data",
+                f"{got[0]} inputs and {got[1]} outputs",
+                f"{inputs} inputs and {outputs} outputs",
             )
         if self.data.x.ndim == 3 and len(self.data.x) != len(self.members):
-            raise EnsembleError("data", f"{len(self.data.x)} sets", f"{len(self.members)}, or one")
+            raise EnsembleError(
+                "data", f"{len(self.data.x)} sets", f"{len(self.members)}, or one for all"
+            )
         if self.network.batch_norm and self.smallest_batch == 1 and self.training.epochs:
             raise EnsembleError(
                 "batch_size",
