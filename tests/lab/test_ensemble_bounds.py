@@ -57,6 +57,27 @@ def needed(given: Plan, **resources: Any) -> int:
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "no seeds": (lambda: Members(seeds=[], initialiser=DRAWN), "seeds got []; it takes one or"),
+    "a seed that is no whole number": (
+        lambda: Members(seeds=[0.5], initialiser=DRAWN),  # type: ignore[list-item]
+        "seeds got [0.5]; it takes one or more whole numbers from 0 to 2^63 - 1",
+    ),
+    "a seed that is too large": (lambda: Members(seeds=[2**63], initialiser=DRAWN), "seeds got"),
+    "a rate below 0": (
+        lambda: sgd(-0.1),
+        "learning_rate got -0.1; it takes a number of at least 0",
+    ),
+    "a member's rate that is not a number": (
+        lambda: Members(seeds=[1], initialiser=DRAWN, learning_rate=[float("nan")]),
+        "learning_rate got [nan]; it takes numbers of at least 0",
+    ),
+    "labels -1 and 1": (
+        lambda: plan(data=Data(x=X, y=np.array([-1, 1, 1, 1, 1, 1]))),
+        "y got '-1 to 1'; it takes labels from 0 to 1 for the loss 'bce'",
+    ),
+    "a device that is not there": (
+        lambda: run(plan(), device="cuda:77"),
+        "device got 'cuda:77'; it takes 'cpu', or a device that torch finds here",
+    ),
     "a negative seed": (lambda: Members(seeds=[1, -2], initialiser=DRAWN), "seeds got [1, -2]"),
     "rates that are too few": (
         lambda: Members(seeds=[1, 2], initialiser=DRAWN, learning_rate=[0.1]),

@@ -188,6 +188,9 @@ def _backend(resources: Resources) -> Backend:
     if resources.device != "cpu":
         if resources.backend == "kernel":
             raise EnsembleError("device", resources.device, "'cpu' where the backend is 'kernel'")
+        from headwater.lab.stacked import check_device
+
+        check_device(resources.device)
         return "stacked"
     there = find_spec("numba") is not None
     if resources.backend == "kernel" and not there:

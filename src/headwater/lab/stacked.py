@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from headwater.lab.network import Floats
+from headwater.errors import EnsembleError
+from headwater.lab.network import Floats, SlotKind
 from headwater.lab.randomness import entry_counters, noise, noise_keys, orders
 from headwater.lab.stacked_steps import Stepper
 from headwater.lab.tensors import fixed_function, rectified
@@ -25,6 +26,17 @@ from headwater.theory.activations import steepest
 
 BATCH_NORM_EPS, BATCH_NORM_MOMENTUM = 1e-5, 0.1
 SATURATED_BELOW = 0.05
+
+
+def check_device(name: str) -> None:
+    """Raise an ``EnsembleError`` if torch cannot compute on a device of this name here."""
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise EnsembleError(
+            "device", name, f"'cpu', or a device that torch finds here ({why})"
+        ) from error
 
 
 @contextmanager
@@ -68,6 +80,9 @@ class StackedBlock:
             for width in (self.network.widths[1:-1] if self.network.batch_norm else ())
         ]
         self.phi = fixed_function(self.network)
+        # Asked at every layer of every step, so looked up once.
+        self.learns, self.bounds = self.network.learns_slopes, self.network.random_slopes
+        self.slots = {(slot.kind, slot.layer): slot for slot in self.network.slots}
         self.stepper = Stepper(plan, self.theta)
         self.kept = np.full((len(self.seeds), min(plan.record.steps, plan.steps), 2), np.nan)
         self.bad_since = torch.zeros(len(self.seeds), dtype=torch.int64, device=self.device)
@@ -126,7 +141,7 @@ class StackedBlock:
         for layer, z in enumerate(signals):
             (slope,) = torch.autograd.grad(self._activate(z, layer, None).sum(), [z])
             size = slope.abs()
-            if self.network.learns_slopes:
+            if self.learns:
                 learnt = self._part("slope", layer).detach().abs()[:, :, None]
                 bound = SATURATED_BELOW * learnt.clamp(min=1)
             found[:, 0, layer] = (size == 0).all(dim=1).double().mean(dim=1).cpu()
@@ -173,9 +188,9 @@ class StackedBlock:
         return _Pass(signals=signals, bends=bends)
 
     def _activate(self, z: Tensor, layer: int, step: int | None) -> Tensor:
-        if self.network.learns_slopes:
+        if self.learns:
             return rectified(z, self._part("slope", layer)[:, :, None])
-        bounds = self.network.random_slopes
+        bounds = self.bounds
         if bounds is None or step is None:
             return self.phi(z)
         first = sum(self.network.widths[1 : layer + 1])
@@ -222,8 +237,8 @@ class StackedBlock:
     def _all(self, points: Tensor) -> Tensor:
         return points if points.dim() == 3 else points.expand(len(self.seeds), *points.shape)
 
-    def _part(self, kind: str, layer: int) -> Tensor:
-        slot = self.network.slot(kind, layer)  # type: ignore[arg-type]
+    def _part(self, kind: SlotKind, layer: int) -> Tensor:
+        slot = self.slots[kind, layer]
         return self.theta[:, slot.start : slot.stop].view(-1, *slot.shape)
 
     def _tensor(self, values: Floats) -> Tensor:

@@ -14,6 +14,8 @@ from headwater.lab.draws import Initialiser
 from headwater.lab.network import Floats, Network
 from headwater.lab.optimisers import Clip, Optimiser
 
+LARGEST_SEED = 2**63 - 1
+
 Backend = Literal["auto", "kernel", "stacked"]
 
 
@@ -71,8 +73,13 @@ class Members:
 
     def __post_init__(self) -> None:
         count = len(self.seeds)
-        if count == 0 or min(int(seed) for seed in self.seeds) < 0:
-            raise EnsembleError("seeds", list(self.seeds)[:5], "one or more numbers of at least 0")
+        whole = all(isinstance(seed, int | np.integer) for seed in self.seeds)
+        if count == 0 or not whole or min(self.seeds) < 0 or max(self.seeds) > LARGEST_SEED:
+            raise EnsembleError(
+                "seeds", list(self.seeds)[:5], "one or more whole numbers from 0 to 2^63 - 1"
+            )
+        if self.learning_rate is not None and not np.all(np.asarray(self.learning_rate) >= 0):
+            raise EnsembleError("learning_rate", self.learning_rate, "numbers of at least 0")
         each = {"initialiser": self.initialiser, "learning_rate": self.learning_rate}
         each["parameters"] = self.parameters
         for name, values in each.items():
@@ -252,6 +259,13 @@ class Plan:
                 "data",
                 f"{got[0]} inputs and {got[1]} outputs",
                 f"{inputs} inputs and {outputs} outputs",
+            )
+        labels = self.data.y
+        if self.network.loss == "bce" and not ((labels >= 0) & (labels <= 1)).all():
+            raise EnsembleError(
+                "y",
+                f"{labels.min():g} to {labels.max():g}",
+                "labels from 0 to 1 for the loss 'bce'",
             )
         if self.data.x.ndim == 3 and len(self.data.x) != len(self.members):
             raise EnsembleError(
