@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,10 +133,22 @@ def test_noise_is_the_same_compiled_and_not() -> None:
 
 
 def test_numba_still_has_the_name_that_keeps_old_code_from_running() -> None:
-    def nothing() -> None:
-        """Be compiled."""
-
     dispatcher = compiler.compiled(sigmoid.py_func)
     assert dispatcher._cache._cache_file._source_stamp[1] == compiler.STAMP
-    folder = os.fspath(compiler.Path(compiler.__file__).parent)
-    assert all(os.path.exists(f"{folder}/{name}.py") for name in compiler.SOURCES)  # noqa: PTH110
+    folder = Path(compiler.__file__).parent
+    users = {
+        file.stem for file in folder.glob("*.py") if "headwater.lab.compiler" in file.read_text()
+    }
+    assert users <= set(compiler.SOURCES)
+    assert all((folder / f"{name}.py").exists() for name in compiler.SOURCES)
+
+
+def test_where_nothing_can_be_kept_it_is_compiled_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unwritable(*_: object, **__: object) -> None:
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr("numba.core.caching.FunctionCache.__init__", unwritable)
+    dispatcher = compiler.compiled(sigmoid.py_func)
+    assert over(dispatcher)(np.zeros(16)).tolist() == [0.5] * 16

@@ -32,15 +32,20 @@ SOURCES = (
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function when it is first called; it holds no lock of Python's while it runs."""
-    dispatcher = njit(cache=True, nogil=True)(function)
-    # A private name of numba's; a test asks the installed numba for it. Where it is not, the
-    # function is compiled in every process, which is slow and never wrong.
+    """Compile a function when it is first called; it holds no lock of Python's while it runs.
+
+    Where nothing can be kept, it is compiled in every process: slow, and never wrong.
+    """
+    try:
+        dispatcher = njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # neither the source's folder nor the user's cache can be written
+        return njit(nogil=True)(function)
+    # A private name of numba's; a test asks the installed numba for it.
     file: Any = getattr(dispatcher._cache, "_cache_file", None)
-    if hasattr(file, "_source_stamp"):
-        file._source_stamp = (file._source_stamp, STAMP)
-        return dispatcher
-    return njit(nogil=True)(function)
+    if not hasattr(file, "_source_stamp"):
+        return njit(nogil=True)(function)
+    file._source_stamp = (file._source_stamp, STAMP)
+    return dispatcher
 
 
 def _stamp() -> str:

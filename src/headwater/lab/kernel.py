@@ -21,7 +21,7 @@ from headwater.lab.lanes import (
 from headwater.lab.memory import LANES
 from headwater.lab.passes import EVALUATE, MEASURE, TRAIN, forward, take
 from headwater.lab.randomness import EPOCH_STRIDE, GOLDEN, HALF, mixed
-from headwater.lab.returns import backward, descend, judge, right, squared_signal
+from headwater.lab.returns import backward, descend, judge, squared_signal
 from headwater.lab.space import (
     Points,
     Space,
@@ -96,7 +96,8 @@ def _descent(space: Space, points: Points, order: Any, rows: tuple[int, int], st
         tile = tile_at(space, first, rows[1], whole, noise + first - rows[0])
         take(space, points, order, tile)
         forward(space, tile, TRAIN)
-        loss += judge(space, points, order, tile)
+        part, _ = judge(space, points, order, tile)
+        loss += part
         backward(space, tile)
     return loss / (whole * layer_at(space, space.net.layers - 1).outputs)
 
@@ -128,8 +129,9 @@ def measure_losses(arrays: Space, points: Points, found: Any) -> None:
         tile = tile_at(space, start, data.total, data.total, 0)
         take(space, data, data.natural, tile)
         forward(space, tile, EVALUATE)
-        loss += judge(space, data, data.natural, tile)
-        hits += right(space, data, data.natural, tile)
+        part, told = judge(space, data, data.natural, tile)
+        loss += part
+        hits += told
     pairs = data.total * layer_at(space, space.net.layers - 1).outputs
     store(memory(found), 0, loss / pairs)
     store(memory(found), 1, hits / pairs)

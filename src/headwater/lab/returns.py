@@ -31,12 +31,14 @@ def entry_loss(z: Any, y: Any, bce: bool) -> Any:
 
 @compiled
 def judge(space: Space, points: Points, picked: Any, tile: Tile) -> Any:
-    """Return the tile's sum of losses in float64, and leave dL/dz of the outputs in ``here``.
+    """Return the tile's sum of losses and how many outputs are told rightly, in float64.
 
-    L is the mean over the whole batch's points and the outputs.
+    Leaves dL/dz of the outputs in ``here``; L is the mean over the whole batch's points and the
+    outputs.
     """
     last = layer_at(space, space.net.layers - 1)
-    total = widened(zero_of(space))
+    total, hits = widened(zero_of(space)), widened(zero_of(space))
+    one, zero = zero_of(space) + 1.0, zero_of(space)
     share = 1.0 / (tile.whole * last.outputs)
     for unit in range(last.outputs):
         at = (last.start + last.inputs + unit) * space.rows
@@ -44,27 +46,13 @@ def judge(space: Space, points: Points, picked: Any, tile: Tile) -> Any:
             z = load(space.a, at + row)
             y = gather(points.y, picked, (tile.first + row) * LANES, last.outputs, unit)
             total += widened(entry_loss(z, y, space.net.bce))
+            hit = if_greater(z, 0.0, if_greater(y, 0.5, one, zero), if_greater(y, 0.5, zero, one))
+            hits += widened(hit)
             back = sigmoid(z) - y if space.net.bce else 2.0 * (z - y)
             store(space.here, unit * space.rows + row, back * share)
         for row in range(tile.rows, tile.padded):
-            store(space.here, unit * space.rows + row, zero_of(space))
-    return total
-
-
-@compiled
-def right(space: Space, points: Points, picked: Any, tile: Tile) -> Any:
-    """Return how many of the tile's (point, output) pairs are told rightly, in float64."""
-    last = layer_at(space, space.net.layers - 1)
-    total = widened(zero_of(space))
-    for unit in range(last.outputs):
-        at = (last.start + last.inputs + unit) * space.rows
-        for row in range(tile.rows):
-            z = load(space.a, at + row)
-            y = gather(points.y, picked, (tile.first + row) * LANES, last.outputs, unit)
-            one, zero = splat(1.0, z), splat(0.0, z)
-            hit = if_greater(z, 0.0, if_greater(y, 0.5, one, zero), if_greater(y, 0.5, zero, one))
-            total += widened(hit)
-    return total
+            store(space.here, unit * space.rows + row, zero)
+    return total, hits
 
 
 @compiled
