@@ -126,11 +126,11 @@ def sheet_bytes(plan: Plan) -> int:
     return sum(int(np.prod(shape)) * (width if kept else 8) for shape, kept in shapes)
 
 
-def follow(block: Block, plan: Plan, sheets: Sheets, rows: slice, tell: Tell) -> None:
+def follow(block: Block, plan: Plan, sheets: Sheets, rows: range, tell: Tell) -> None:
     """Take a block through its epochs and write its rows.
 
     Args:
-        block: The members ``rows`` of the plan.
+        block: The members ``rows`` of the plan, and after them whatever fills it up.
         plan: Of the whole ensemble.
         sheets: Of the whole ensemble.
         rows: Whose rows these are.
@@ -148,32 +148,35 @@ def follow(block: Block, plan: Plan, sheets: Sheets, rows: slice, tell: Tell) ->
         if every or name == "losses"
     }
     stops = sorted(set().union(*due.values()))
-    sheets.first[rows] = block.parameters()
+    own = slice(rows.start, rows.stop)
+    count = len(rows)
+    sheets.first[own] = block.parameters()[:count]
     for place, epoch in enumerate(stops):
         if place:
             block.advance(stops[place - 1], epoch)
-            tell((rows.stop - rows.start) * (epoch - stops[place - 1]))
+            tell(len(rows) * (epoch - stops[place - 1]))
         columns = {name: at[epoch] for name, at in due.items() if epoch in at}
         _write(block, plan, sheets, rows, columns)
-    sheets.last[rows] = block.parameters()
-    sheets.steps[rows] = block.steps()
-    sheets.non_finite[rows] = block.first_non_finite()
+    sheets.last[own] = block.parameters()[:count]
+    sheets.steps[own] = block.steps()[:count]
+    sheets.non_finite[own] = block.first_non_finite()[:count]
 
 
-def _write(block: Block, plan: Plan, sheets: Sheets, rows: slice, columns: dict[str, int]) -> None:
+def _write(block: Block, plan: Plan, sheets: Sheets, rows: range, columns: dict[str, int]) -> None:
+    own, count = slice(rows.start, rows.stop), len(rows)
     if "losses" in columns:
-        sheets.losses[rows, columns["losses"]] = block.losses()
+        sheets.losses[own, columns["losses"]] = block.losses()[:count]
     if "gradients" in columns:
-        sheets.gradients[rows, columns["gradients"]] = block.gradients()
+        sheets.gradients[own, columns["gradients"]] = block.gradients()[:count]
     if "units" in columns:
-        sheets.units[rows, columns["units"]] = block.units()
+        sheets.units[own, columns["units"]] = block.units()[:count]
     if "weights" in columns:
-        network, now = plan.network, block.parameters().astype(np.float64)
+        network, now = plan.network, block.parameters()[:count].astype(np.float64)
         l1 = [np.abs(layer).sum(axis=2) for layer in network.tensors(now, "weight")]
-        sheets.l1[rows, columns["weights"]] = np.concatenate(l1, axis=1)
+        sheets.l1[own, columns["weights"]] = np.concatenate(l1, axis=1)
         if network.learns_slopes:
             slopes = np.concatenate(network.tensors(now, "slope"), axis=1)
-            sheets.slopes[rows, columns["weights"]] = slopes
+            sheets.slopes[own, columns["weights"]] = slopes
 
 
 def _shapes(plan: Plan) -> dict[str, tuple[tuple[int, ...], bool]]:

@@ -7,24 +7,23 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from queue import SimpleQueue
 from threading import Event, get_ident
 
-import numpy as np
-
 from headwater.errors import EnsembleError, MissingExtraError
-from headwater.lab.blocks import Block, Sheets, follow, sheet_bytes
+from headwater.lab.blocks import Block, Sheets, follow
 from headwater.lab.history import History
+from headwater.lab.memory import (
+    LANES,
+    STACKED,
+    compiled_block_bytes,
+    recorded_bytes,
+    stacked_member_bytes,
+)
 from headwater.lab.training import Backend, Plan, Progress, Resources
 
 Listener = Callable[[Progress], None]
-
-LANES = 16
-"""Members that the compiled backend works on together: one 512-bit register of float32."""
-
-TENSORS_PER_POINT = 6
-"""Copies of every unit's output that autograd holds: z, its activation, both gradients, two more
-for what a formula needs in between."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,25 +51,32 @@ def divide(plan: Plan, resources: Resources) -> Division:
         MissingExtraError: The kernel is asked for and numba is not there.
     """
     backend = _backend(resources)
-    members, sheets, each = len(plan.members), sheet_bytes(plan), _member_bytes(plan)
-    left = resources.memory_bytes - sheets
+    recorded, members = recorded_bytes(plan), len(plan.members)
+    left = resources.memory_bytes - recorded
     if backend == "kernel":
-        block = LANES
-        threads = resources.threads or os.cpu_count() or 1
-        at_once = min(threads, -(-members // block), left // (block * each))
+        each, block = compiled_block_bytes(plan), LANES
+        at_once = min(resources.threads or _processors(), -(-members // block), left // each)
+        least, memory = each, recorded + at_once * each
     else:
-        block = min(members, left // each)
-        at_once = min(1, block)
+        each = stacked_member_bytes(plan)
+        least = STACKED * each
+        block = min(-(-members // STACKED), left // least) * STACKED
+        at_once, memory = min(1, block), recorded + block * each
     if at_once < 1:
-        least = sheets + each * (block or 1)
         raise EnsembleError(
             "memory_bytes",
             resources.memory_bytes,
-            f"at least {least} here, {sheets} of them for what is recorded: "
+            f"at least {recorded + least} here, {recorded} of them for what is recorded: "
             "record less often, or train fewer members a call",
         )
-    memory = sheets + at_once * min(block, -(-members // LANES) * LANES) * each
     return Division(backend=backend, members=block, at_once=at_once, memory_bytes=memory)
+
+
+def _processors() -> int:
+    # What this process may use, which on a shared machine is less than what there is.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def carry_out(
@@ -79,12 +85,15 @@ def carry_out(
     """Work through all blocks and return what they left."""
     sheets = Sheets.empty(plan)
     counter = _Counter(plan, division, progress)
-    make = _block_maker(resources.device)
+    make = _block_maker(division.backend, resources.device)
     starts = range(0, len(plan.members), division.members)
 
     def work(start: int) -> None:
-        rows = slice(start, min(start + division.members, len(plan.members)))
-        follow(make(plan.part(rows.start, rows.stop)), plan, sheets, rows, counter.tell)
+        rows = range(start, min(start + division.members, len(plan.members)))
+        unit = LANES if division.backend == "kernel" else STACKED
+        # What is missing to a full block repeats its first member, and is not looked at.
+        filled = [*rows, *[start] * (-len(rows) % unit)]
+        follow(make(plan.chosen(filled)), plan, sheets, rows, counter.tell)
 
     with _surroundings(division.backend):
         if division.at_once == 1:
@@ -179,24 +188,23 @@ def _backend(resources: Resources) -> Backend:
     if resources.device != "cpu":
         if resources.backend == "kernel":
             raise EnsembleError("device", resources.device, "'cpu' where the backend is 'kernel'")
+        from headwater.lab.stacked import check_device
+
+        check_device(resources.device)
         return "stacked"
-    if resources.backend == "kernel":
+    there = find_spec("numba") is not None
+    if resources.backend == "kernel" and not there:
         raise MissingExtraError("numba", "lab", "backend='kernel'")
-    return "stacked"
+    if resources.backend == "auto":
+        return "kernel" if there else "stacked"
+    return resources.backend
 
 
-def _block_maker(device: str) -> Callable[[Plan], Block]:
+def _block_maker(backend: Backend, device: str) -> Callable[[Plan], Block]:
+    if backend == "kernel":
+        from headwater.lab.compiled import CompiledBlock
+
+        return CompiledBlock
     from headwater.lab.stacked import StackedBlock
 
     return lambda plan: StackedBlock(plan, device)
-
-
-def _member_bytes(plan: Plan) -> int:
-    """Return the working memory of one member, an upper estimate for either backend."""
-    network, data = plan.network, plan.data
-    tests = 0 if data.test_x is None else int(data.test_x.shape[-2])
-    rows = max(plan.points, tests)
-    numbers = 8 * network.size + TENSORS_PER_POINT * rows * sum(network.widths)
-    if data.x.ndim == 3:
-        numbers += (plan.points + tests) * (network.widths[0] + network.widths[-1])
-    return numbers * np.dtype(network.dtype).itemsize + 8 * plan.points

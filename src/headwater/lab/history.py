@@ -82,7 +82,7 @@ class Units:
 
     A unit is dead if its derivative is exactly 0 for every training point; an entry (unit, point)
     is saturated if its derivative is under 5 % of the activation's steepest in size. Batch
-    normalisation is as in evaluation.
+    normalisation sees all points as one batch; RReLU has its mean slope.
     """
 
     epochs: Integers

@@ -25,6 +25,8 @@ class Optimiser:
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
+        if not self.learning_rate >= 0:
+            raise EnsembleError("learning_rate", self.learning_rate, "a number of at least 0")
         if self.nesterov and not self.momentum > 0:
             raise EnsembleError("nesterov", self.nesterov, "a momentum above 0 beside it")
         if not self.eps > 0:

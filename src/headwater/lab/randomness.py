@@ -18,7 +18,8 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 EPOCH_STRIDE = np.uint64(0xD1B54A32D192ED03)
 FIRST_FACTOR, SECOND_FACTOR = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 HALF = np.uint64(32)
-LOW_FACTOR, HIGH_FACTOR = np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35)
+LOW_FACTOR, HIGH_FACTOR = np.uint64(0x85EBCA6B), np.uint64(0xC2B2AE35)
+LOW_WORD = np.uint64(0xFFFFFFFF)
 
 
 def mixed(word: Words) -> Words:
@@ -32,11 +33,11 @@ def mixed(word: Words) -> Words:
     return word ^ (word >> np.uint64(31))
 
 
-def mixed32(word: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Scramble 32-bit words. Source: Appleby, MurmurHash3, its finaliser."""
-    word = (word ^ (word >> np.uint32(16))) * LOW_FACTOR
-    word = (word ^ (word >> np.uint32(13))) * HIGH_FACTOR
-    return word ^ (word >> np.uint32(16))
+def mixed32(word: Words) -> Words:
+    """Scramble 32-bit words, held in 64 bits. Source: Appleby, MurmurHash3, its finaliser."""
+    word = ((word ^ (word >> np.uint64(16))) * LOW_FACTOR) & LOW_WORD
+    word = ((word ^ (word >> np.uint64(13))) * HIGH_FACTOR) & LOW_WORD
+    return word ^ (word >> np.uint64(16))
 
 
 def orders(seeds: NDArray[np.integer], epoch: int, points: int) -> NDArray[np.int64]:
@@ -70,22 +71,20 @@ def noise_keys(seeds: NDArray[np.integer]) -> NDArray[np.uint32]:
     return keys.astype(np.uint32)
 
 
-def noise(keys: NDArray[np.uint32], counters: NDArray[np.uint32]) -> Floats:
+def noise(keys: NDArray[np.uint32], counters: Words) -> Floats:
     """Return numbers in [0, 1), ``[members, *counters.shape]``, of 24 bits each.
 
     Example:
-        >>> drawn = noise(noise_keys(np.arange(3)), np.arange(100_000, dtype=np.uint32))
+        >>> drawn = noise(noise_keys(np.arange(3)), np.arange(100_000, dtype=np.uint64))
         >>> drawn.shape, bool((abs(drawn.mean(axis=1) - 0.5) < 0.005).all())
         ((3, 100000), True)
     """
     shape = (len(keys), *[1] * counters.ndim)
-    words = mixed32(keys.reshape(shape) + mixed32(counters))
-    return (words >> np.uint32(8)).astype(np.float64) * 2.0**-24
+    words = (keys.reshape(shape).astype(np.uint64) + mixed32(counters)) & LOW_WORD
+    return (mixed32(words) >> np.uint64(8)).astype(np.float64) * 2.0**-24
 
 
-def entry_counters(
-    step: int, units: range, rows: int, *, hidden: int, batch: int
-) -> NDArray[np.uint32]:
+def entry_counters(step: int, units: range, rows: int, *, hidden: int, batch: int) -> Words:
     """Return the numbers of a layer's entries at a step, ``[rows, units]``.
 
     Counted over steps, then hidden units of all layers (``units`` are this layer's), then rows of
@@ -94,4 +93,4 @@ def entry_counters(
     unit = np.arange(units.start, units.stop, dtype=np.uint64)
     row = np.arange(rows, dtype=np.uint64)[:, None]
     number = (np.uint64(step) * np.uint64(hidden) + unit) * np.uint64(batch) + row
-    return (number & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    return number & LOW_WORD

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from headwater.lab.network import Floats
+from headwater.errors import EnsembleError
+from headwater.lab.network import Floats, SlotKind
 from headwater.lab.randomness import entry_counters, noise, noise_keys, orders
 from headwater.lab.stacked_steps import Stepper
 from headwater.lab.tensors import fixed_function, rectified
@@ -24,6 +26,17 @@ from headwater.theory.activations import steepest
 
 BATCH_NORM_EPS, BATCH_NORM_MOMENTUM = 1e-5, 0.1
 SATURATED_BELOW = 0.05
+
+
+def check_device(name: str) -> None:
+    """Raise an ``EnsembleError`` if torch cannot compute on a device of this name here."""
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise EnsembleError(
+            "device", name, f"'cpu', or a device that torch finds here ({why})"
+        ) from error
 
 
 @contextmanager
@@ -35,6 +48,17 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pass:
+    """Every layer's z, the output's last, and what each activation got, which is z normalised.
+
+    ``[members, points, units]``.
+    """
+
+    signals: list[Tensor]
+    bends: list[Tensor]
 
 
 class StackedBlock:
@@ -56,6 +80,9 @@ class StackedBlock:
             for width in (self.network.widths[1:-1] if self.network.batch_norm else ())
         ]
         self.phi = fixed_function(self.network)
+        # Asked at every layer of every step, so looked up once.
+        self.learns, self.bounds = self.network.learns_slopes, self.network.random_slopes
+        self.slots = {(slot.kind, slot.layer): slot for slot in self.network.slots}
         self.stepper = Stepper(plan, self.theta)
         self.kept = np.full((len(self.seeds), min(plan.record.steps, plan.steps), 2), np.nan)
         self.bad_since = torch.zeros(len(self.seeds), dtype=torch.int64, device=self.device)
@@ -85,7 +112,7 @@ class StackedBlock:
             for column, points in enumerate(((self.x, self.y), self.test)):
                 if points is None:
                     continue
-                logits = self._forward(self._all(points[0]))[-1]
+                logits = self._forward(self._all(points[0])).signals[-1]
                 y = self._all(points[1])
                 loss = self._loss(logits, y)
                 found[:, column] = loss.double().cpu().numpy()
@@ -97,7 +124,7 @@ class StackedBlock:
 
     def gradients(self) -> Floats:
         """Return norms of dL/dW and dL/dz, ``[members, 2, layers]``."""
-        signals = self._forward(self._all(self.x), whole=True)
+        signals = self._forward(self._all(self.x), whole=True).signals
         loss = self._loss(signals[-1], self._all(self.y)).sum()
         theta, *back = torch.autograd.grad(loss, [self.theta, *signals])
         slots = [slot for slot in self.network.slots if slot.kind == "weight"]
@@ -107,13 +134,14 @@ class StackedBlock:
 
     def units(self) -> Floats:
         """Return dead and saturated shares, ``[members, 2, hidden layers]``."""
-        signals = [z.detach().requires_grad_() for z in self._forward(self._all(self.x))[:-1]]
+        found_at = self._forward(self._all(self.x), whole=True).bends
+        signals = [z.detach().requires_grad_() for z in found_at]
         found = np.zeros((len(self.seeds), 2, len(signals)))
         bound: float | Tensor = SATURATED_BELOW * steepest(self.network.phi)[0]
         for layer, z in enumerate(signals):
             (slope,) = torch.autograd.grad(self._activate(z, layer, None).sum(), [z])
             size = slope.abs()
-            if self.network.learns_slopes:
+            if self.learns:
                 learnt = self._part("slope", layer).detach().abs()[:, :, None]
                 bound = SATURATED_BELOW * learnt.clamp(min=1)
             found[:, 0, layer] = (size == 0).all(dim=1).double().mean(dim=1).cpu()
@@ -130,7 +158,7 @@ class StackedBlock:
         return found
 
     def _step(self, step: int, x: Tensor, y: Tensor) -> None:
-        loss = self._loss(self._forward(x, step=step, whole=True)[-1], y)
+        loss = self._loss(self._forward(x, step=step, whole=True).signals[-1], y)
         (gradient,) = torch.autograd.grad(loss.sum(), [self.theta])
         loss = loss.detach()
         if step < self.kept.shape[1]:
@@ -141,13 +169,13 @@ class StackedBlock:
         bad = ~(loss.isfinite() & self.theta.detach().isfinite().all(dim=1))
         self.bad_since[bad & (self.bad_since == 0)] = step + 1
 
-    def _forward(self, x: Tensor, *, step: int | None = None, whole: bool = False) -> list[Tensor]:
-        """Return every layer's z, ``[members, points, units]``, the output's last.
+    def _forward(self, x: Tensor, *, step: int | None = None, whole: bool = False) -> _Pass:
+        """Take all members' points through their networks.
 
         With a step it is training's pass: moments are learnt and RReLU's slopes drawn. ``whole``
         takes batch normalisation's moments from these points.
         """
-        signals = []
+        signals, bends = [], []
         for layer in range(self.network.layers):
             weight = self._part("weight", layer)
             z = torch.baddbmm(self._part("bias", layer)[:, None], x, weight.transpose(1, 2))
@@ -155,13 +183,14 @@ class StackedBlock:
             if layer < self.network.layers - 1:
                 if self.network.batch_norm:
                     z = self._normalised(z, layer, whole, step is not None)
+                bends.append(z)
                 x = self._activate(z, layer, step)
-        return signals
+        return _Pass(signals=signals, bends=bends)
 
     def _activate(self, z: Tensor, layer: int, step: int | None) -> Tensor:
-        if self.network.learns_slopes:
+        if self.learns:
             return rectified(z, self._part("slope", layer)[:, :, None])
-        bounds = self.network.random_slopes
+        bounds = self.bounds
         if bounds is None or step is None:
             return self.phi(z)
         first = sum(self.network.widths[1 : layer + 1])
@@ -208,8 +237,8 @@ class StackedBlock:
     def _all(self, points: Tensor) -> Tensor:
         return points if points.dim() == 3 else points.expand(len(self.seeds), *points.shape)
 
-    def _part(self, kind: str, layer: int) -> Tensor:
-        slot = self.network.slot(kind, layer)  # type: ignore[arg-type]
+    def _part(self, kind: SlotKind, layer: int) -> Tensor:
+        slot = self.slots[kind, layer]
         return self.theta[:, slot.start : slot.stop].view(-1, *slot.shape)
 
     def _tensor(self, values: Floats) -> Tensor:

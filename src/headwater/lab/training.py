@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from headwater.errors import EnsembleError
 from headwater.lab.draws import Initialiser
 from headwater.lab.network import Floats, Network
 from headwater.lab.optimisers import Clip, Optimiser
+
+LARGEST_SEED = 2**63 - 1
 
 Backend = Literal["auto", "kernel", "stacked"]
 
@@ -71,8 +73,13 @@ class Members:
 
     def __post_init__(self) -> None:
         count = len(self.seeds)
-        if count == 0 or min(int(seed) for seed in self.seeds) < 0:
-            raise EnsembleError("seeds", list(self.seeds)[:5], "one or more numbers of at least 0")
+        whole = all(isinstance(seed, int | np.integer) for seed in self.seeds)
+        if count == 0 or not whole or min(self.seeds) < 0 or max(self.seeds) > LARGEST_SEED:
+            raise EnsembleError(
+                "seeds", list(self.seeds)[:5], "one or more whole numbers from 0 to 2^63 - 1"
+            )
+        if self.learning_rate is not None and not np.all(np.asarray(self.learning_rate) >= 0):
+            raise EnsembleError("learning_rate", self.learning_rate, "numbers of at least 0")
         each = {"initialiser": self.initialiser, "learning_rate": self.learning_rate}
         each["parameters"] = self.parameters
         for name, values in each.items():
@@ -102,15 +109,18 @@ class Members:
             return np.full(len(self), optimiser.learning_rate)
         return np.asarray(self.learning_rate, dtype=np.float64)
 
-    def part(self, start: int, stop: int) -> Members:
-        """Return the members from ``start`` to before ``stop``; each is who it was."""
+    def chosen(self, rows: Sequence[int]) -> Members:
+        """Return the members of these rows; each is who it was."""
+
+        def each(values: Any) -> Any:
+            return None if values is None else [values[row] for row in rows]
+
         one = isinstance(self.initialiser, Initialiser)
-        rate, parameters = self.learning_rate, self.parameters
         return Members(
-            seeds=self.seeds[start:stop],
-            initialiser=self.initialiser if one else self.initialiser[start:stop],  # type: ignore[index]
-            learning_rate=None if rate is None else rate[start:stop],
-            parameters=None if parameters is None else parameters[start:stop],
+            seeds=each(self.seeds),
+            initialiser=self.initialiser if one else each(self.initialiser),
+            learning_rate=each(self.learning_rate),
+            parameters=None if self.parameters is None else self.parameters[list(rows)],
         )
 
 
@@ -152,16 +162,16 @@ class Data:
             object.__setattr__(self, points, x)
             object.__setattr__(self, targets, y)
 
-    def part(self, start: int, stop: int) -> Data:
+    def chosen(self, rows: Sequence[int]) -> Data:
         """Return the data of these members: itself if it is everyone's."""
         if self.x.ndim == 2:
             return self
-        test_x, test_y = self.test_x, self.test_y
+        at, test_x, test_y = list(rows), self.test_x, self.test_y
         return Data(
-            x=self.x[start:stop],
-            y=self.y[start:stop],
-            test_x=None if test_x is None else test_x[start:stop],
-            test_y=None if test_y is None else test_y[start:stop],
+            x=self.x[at],
+            y=self.y[at],
+            test_x=None if test_x is None else test_x[at],
+            test_y=None if test_y is None else test_y[at],
         )
 
 
@@ -246,10 +256,21 @@ class Plan:
         got = self.data.x.shape[-1], self.data.y.shape[-1]
         if got != (inputs, outputs):
             raise EnsembleError(
-                "data", f"{got[0]} inputs and {got[1]} outputs", f"{inputs} and {outputs}"
+                "data",
+                f"{got[0]} inputs and {got[1]} outputs",
+                f"{inputs} inputs and {outputs} outputs",
+            )
+        labels = self.data.y
+        if self.network.loss == "bce" and not ((labels >= 0) & (labels <= 1)).all():
+            raise EnsembleError(
+                "y",
+                f"{labels.min():g} to {labels.max():g}",
+                "labels from 0 to 1 for the loss 'bce'",
             )
         if self.data.x.ndim == 3 and len(self.data.x) != len(self.members):
-            raise EnsembleError("data", f"{len(self.data.x)} sets", f"{len(self.members)}, or one")
+            raise EnsembleError(
+                "data", f"{len(self.data.x)} sets", f"{len(self.members)}, or one for all"
+            )
         if self.network.batch_norm and self.smallest_batch == 1 and self.training.epochs:
             raise EnsembleError(
                 "batch_size",
@@ -257,11 +278,9 @@ class Plan:
                 "one whose last batch is not of one point, which batch normalisation cannot take",
             )
 
-    def part(self, start: int, stop: int) -> Plan:
-        """Return the plan of the members from ``start`` to before ``stop``."""
-        return replace(
-            self, members=self.members.part(start, stop), data=self.data.part(start, stop)
-        )
+    def chosen(self, rows: Sequence[int]) -> Plan:
+        """Return the plan of the members of these rows, each as often as it is named."""
+        return replace(self, members=self.members.chosen(rows), data=self.data.chosen(rows))
 
     @property
     def points(self) -> int:
