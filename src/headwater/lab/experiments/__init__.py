@@ -7,12 +7,28 @@ from typing import Any
 
 from headwater.errors import UnknownExperimentError
 from headwater.lab.experiment import Experiment
-from headwater.lab.experiments import deep_linear, softmax, two_circles
+from headwater.lab.experiments import (
+    deep_linear,
+    relu_he,
+    shallow_tanh,
+    softmax,
+    tanh_adam,
+    tanh_uniform,
+    tanh_xavier,
+    two_circles,
+    uniform_weights,
+)
 
 EXPERIMENTS: Mapping[str, Experiment[Any]] = {
     one.name: one
     for one in (
         two_circles.EXPERIMENT,
+        shallow_tanh.EXPERIMENT,
+        tanh_uniform.EXPERIMENT,
+        uniform_weights.EXPERIMENT,
+        tanh_xavier.EXPERIMENT,
+        tanh_adam.EXPERIMENT,
+        relu_he.EXPERIMENT,
         deep_linear.EXPERIMENT,
         softmax.EXPERIMENT,
     )
