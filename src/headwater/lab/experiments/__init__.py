@@ -8,10 +8,14 @@ from typing import Any
 from headwater.errors import UnknownExperimentError
 from headwater.lab.experiment import Experiment
 from headwater.lab.experiments import (
+    activations,
     deep_linear,
+    dying_relu,
+    exploding,
     relu_he,
     shallow_tanh,
     softmax,
+    still_weights,
     tanh_adam,
     tanh_uniform,
     tanh_xavier,
@@ -29,6 +33,10 @@ EXPERIMENTS: Mapping[str, Experiment[Any]] = {
         tanh_xavier.EXPERIMENT,
         tanh_adam.EXPERIMENT,
         relu_he.EXPERIMENT,
+        still_weights.EXPERIMENT,
+        activations.EXPERIMENT,
+        dying_relu.EXPERIMENT,
+        exploding.EXPERIMENT,
         deep_linear.EXPERIMENT,
         softmax.EXPERIMENT,
     )
