@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from headwater.lab import intervals
+from headwater.lab.claims import mean
+from headwater.lab.experiment import Experiment
+from headwater.lab.pictures import Style, draw_dots
 from headwater.lab.rows import Array, Rows, Tables
 from headwater.theory.fluctuation import relu_layer
 
