@@ -9,6 +9,7 @@ from headwater.errors import UnknownExperimentError
 from headwater.lab.experiment import Experiment
 from headwater.lab.experiments import (
     activations,
+    adding_problem,
     bias_shift,
     born_dead,
     deep_linear,
@@ -28,6 +29,7 @@ from headwater.lab.experiments import (
     tanh_adam,
     tanh_uniform,
     tanh_xavier,
+    through_time,
     trainability,
     two_circles,
     uniform_weights,
@@ -60,6 +62,8 @@ EXPERIMENTS: Mapping[str, Experiment[Any]] = {
         born_dead.EXPERIMENT,
         width_fluctuation.EXPERIMENT,
         deep_linear.EXPERIMENT,
+        through_time.EXPERIMENT,
+        adding_problem.EXPERIMENT,
         softmax.EXPERIMENT,
     )
 }
