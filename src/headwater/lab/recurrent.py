@@ -68,8 +68,14 @@ def draw_parameters(
 def _drawn(cell: Cell, seed: int, inputs: int, units: int, length: int) -> list[Array]:
     stream = np.random.default_rng([seed, 11])
     gates, bound = GATES[cell.kind], 1 / math.sqrt(units)
-    shapes = ((inputs, gates * units), (units, gates * units), (1, gates * units),
-              (1, gates * units), (units, 1), (1, 1))  # fmt: skip
+    shapes = (
+        (inputs, gates * units),
+        (units, gates * units),
+        (1, gates * units),
+        (1, gates * units),
+        (units, 1),
+        (1, 1),
+    )
     found = [stream.uniform(-bound, bound, shape) for shape in shapes]
     if cell.recurrent == "torch":
         return found

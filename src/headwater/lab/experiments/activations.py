@@ -17,10 +17,20 @@ from headwater.lab.rows import Array, Rows, Tables
 
 # By their names in the catalogue, in the order of their invention.
 NAMES: Mapping[str, str] = {
-    "sigmoid": "sigmoid", "tanh": "tanh", "softplus": "softplus", "relu": "ReLU",
-    "relu6": "ReLU6", "leaky_relu(0.1)": "Leaky 0.1", "prelu": "PReLU", "rrelu": "RReLU",
-    "elu": "ELU", "gelu": "GELU", "silu": "Swish", "selu": "SELU", "hardswish": "hard Swish",
-}  # fmt: skip
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+    "softplus": "softplus",
+    "relu": "ReLU",
+    "relu6": "ReLU6",
+    "leaky_relu(0.1)": "Leaky 0.1",
+    "prelu": "PReLU",
+    "rrelu": "RReLU",
+    "elu": "ELU",
+    "gelu": "GELU",
+    "silu": "Swish",
+    "selu": "SELU",
+    "hardswish": "hard Swish",
+}
 WEIGHTS: Mapping[Weights, str] = {"xavier": "Xavier", "he": "He", "uniform": "U[0, 1]"}
 
 
@@ -76,8 +86,15 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
     shares = _shares(tables, names)
     left.imshow(shares, cmap=style.heat, vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(shares):
-        left.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=9,
-                  color="black" if value > 0.6 else "white")  # fmt: skip
+        left.text(
+            column,
+            row,
+            f"{value:.2f}",
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="black" if value > 0.6 else "white",
+        )
     left.set(title="Share that learns in 500 epochs", xticks=range(len(WEIGHTS)))
     left.set_xticklabels(WEIGHTS.values())
     left.set_yticks(range(len(names)))
@@ -94,9 +111,11 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
             right.plot([low, high], [at, at], color=colour, lw=1.2)
             right.plot(middle, at, "o", color=colour, ms=5, label=label if row == 0 else None)
     right.axvline(0, color=style.palette[6], lw=1, ls="--")
-    right.set(title="Gradient at the first layer over the output's, at first",
-              xlabel="log10 of |dL/dz_1| / |dL/dz_L| (median, 10 to 90 % of the seeds)")  # fmt: skip
-    right.legend(loc="lower left", ncols=3)
+    right.set(
+        title="Gradient at the first layer over the output's, at first",
+        xlabel="log10 of |dL/dz_1| / |dL/dz_L| (median, 10 to 90 % of the seeds)",
+    )
+    right.legend(loc="upper left", bbox_to_anchor=(0.02, 0.9))
 
 
 def _shares(tables: Tables, names: list[str]) -> Array:
@@ -127,17 +146,42 @@ def found(tables: Tables) -> str:
 
 
 SHARES: Mapping[str, tuple[float, float, float]] = {
-    "sigmoid": (0, 0, 0), "tanh": (1.00, 1.00, 0.07), "relu": (0.83, 0.88, 0.02),
-    "leaky_relu(0.1)": (0.98, 0.98, 0.02), "prelu": (1.00, 1.00, 0.12),
-    "rrelu": (1.00, 1.00, 0.07), "elu": (1.00, 1.00, 0.10), "silu": (0.87, 1.00, 0.10),
-    "gelu": (0.98, 1.00, 0.10), "selu": (0.98, 1.00, 0.12), "relu6": (0.83, 0.88, 0.22),
-}  # fmt: skip
-FIRST = {"elu": 25, "selu": 25, "prelu": 35, "tanh": 35, "rrelu": 48, "gelu": 50, "relu": 55,
-         "leaky_relu(0.1)": 55, "silu": 60, "hardswish": 78}  # fmt: skip
-RATIOS = {("sigmoid", "xavier"): 6.6e-4, ("tanh", "xavier"): 0.56, ("relu", "xavier"): 0.13,
-          ("relu", "he"): 0.59, ("elu", "xavier"): 0.56, ("selu", "xavier"): 1.84,
-          ("gelu", "xavier"): 0.036, ("silu", "xavier"): 0.032, ("tanh", "uniform"): 5.1,
-          ("relu", "uniform"): 38.0}  # fmt: skip
+    "sigmoid": (0, 0, 0),
+    "tanh": (1.00, 1.00, 0.07),
+    "relu": (0.83, 0.88, 0.02),
+    "leaky_relu(0.1)": (0.98, 0.98, 0.02),
+    "prelu": (1.00, 1.00, 0.12),
+    "rrelu": (1.00, 1.00, 0.07),
+    "elu": (1.00, 1.00, 0.10),
+    "silu": (0.87, 1.00, 0.10),
+    "gelu": (0.98, 1.00, 0.10),
+    "selu": (0.98, 1.00, 0.12),
+    "relu6": (0.83, 0.88, 0.22),
+}
+FIRST = {
+    "elu": 25,
+    "selu": 25,
+    "prelu": 35,
+    "tanh": 35,
+    "rrelu": 48,
+    "gelu": 50,
+    "relu": 55,
+    "leaky_relu(0.1)": 55,
+    "silu": 60,
+    "hardswish": 78,
+}
+RATIOS = {
+    ("sigmoid", "xavier"): 6.6e-4,
+    ("tanh", "xavier"): 0.56,
+    ("relu", "xavier"): 0.13,
+    ("relu", "he"): 0.59,
+    ("elu", "xavier"): 0.56,
+    ("selu", "xavier"): 1.84,
+    ("gelu", "xavier"): 0.036,
+    ("silu", "xavier"): 0.032,
+    ("tanh", "uniform"): 5.1,
+    ("relu", "uniform"): 38.0,
+}
 
 
 def _share_band(expected: float) -> tuple[float, float]:
@@ -154,19 +198,36 @@ def bands(activations: tuple[str, ...] = tuple(NAMES)) -> tuple[Assertion, ...]:
     """Return the assertions on these activations."""
     found: list[Assertion] = []
     for name in activations:
-        for drawn, expected in zip(WEIGHTS, SHARES.get(name, ()), strict=False):
-            says = f"{NAMES[name]}, {WEIGHTS[drawn]}: share that learns"
+        for (label, words), expected in zip(WEIGHTS.items(), SHARES.get(name, ()), strict=False):
+            says = f"{NAMES[name]}, {words}: share that learns"
             low, high = _share_band(expected)
-            found.append(share(says, "learns", low, high, activation=name, weights=drawn))
+            found.append(share(says, "learns", low, high, activation=name, weights=label))
         if name in FIRST:
             says = f"{NAMES[name]}, He: first epoch over 0.75"
-            found.append(median(says, "first_epoch", FIRST[name] / 1.6, FIRST[name] * 1.6,
-                                activation=name, weights="he"))  # fmt: skip
+            found.append(
+                median(
+                    says,
+                    "first_epoch",
+                    FIRST[name] / 1.6,
+                    FIRST[name] * 1.6,
+                    activation=name,
+                    weights="he",
+                )
+            )
         for (one, drawn), ratio in RATIOS.items():
             if one == name:
                 says = f"{NAMES[name]}, {WEIGHTS[drawn]}: |dL/dz_1| / |dL/dz_L| at first"
-                found.append(median(says, "signal_ratio", ratio / 1.6, ratio * 1.6,
-                                    table="gradients", activation=name, weights=drawn))  # fmt: skip
+                found.append(
+                    median(
+                        says,
+                        "signal_ratio",
+                        ratio / 1.6,
+                        ratio * 1.6,
+                        table="gradients",
+                        activation=name,
+                        weights=drawn,
+                    )
+                )
     return tuple(found)
 
 

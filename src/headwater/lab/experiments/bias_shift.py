@@ -50,12 +50,18 @@ def measure(settings: Settings, seeds: Array) -> Tables:
 def draw(tables: Tables, figure: Any, style: Style) -> None:
     """Draw the shift by layer."""
     axes = figure.subplots()
-    for (arm, words), colour in zip(WORDS.items(), (style.palette[1], style.palette[0],
-                                                    style.palette[2]), strict=True):  # fmt: skip
+    for (arm, words), colour in zip(
+        WORDS.items(), (style.palette[1], style.palette[0], style.palette[2]), strict=True
+    ):
         layer, shift = tables["members"].where(arm=arm).grid("shift", "layer")
         draw_curves(axes, layer, shift, colour, words)
-    axes.set(title="Units whose mean is far from zero: bias shift", xlabel="layer", xticks=layer,
-             ylabel="mean over inputs / size (root mean square)", ylim=(0, 1))  # fmt: skip
+    axes.set(
+        title="Units whose mean is far from zero: bias shift",
+        xlabel="layer",
+        xticks=layer,
+        ylabel="mean over inputs / size (root mean square)",
+        ylim=(0, 1),
+    )
     axes.legend(loc="lower right")
 
 
@@ -92,7 +98,7 @@ EXPERIMENT = Experiment(
         "zero. Klambauer et al. (2017), arXiv:1706.02515: SELU has its fixed point at mean zero."
     ),
     fragile=(
-        "Measured before training, over Gaussian inputs. ReLU's shift is a property of the function "
-        "alone: all inputs grow alike with depth, so each unit's value hardly depends on which."
+        "Measured before training, over Gaussian inputs. ReLU's shift is a property of the "
+        "function alone: all inputs grow alike with depth, so each unit's value hardly depends on which."
     ),
 )

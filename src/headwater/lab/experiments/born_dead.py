@@ -54,8 +54,13 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
             axes.plot([depth, depth], [one.low, one.high], color=colour, lw=1.5)
             axes.plot(depth, one.value, "o", color=colour, ms=7)
     axes.plot([], [], "o", color=style.palette[6], label="drawn networks, 95 % interval")
-    axes.set(title="Silent for one input before any training", xlabel="hidden layers",
-             ylabel="share of networks", ylim=(-0.02, 1.02), xlim=(0, 45))  # fmt: skip
+    axes.set(
+        title="Silent for one input before any training",
+        xlabel="hidden layers",
+        ylabel="share of networks",
+        ylim=(-0.02, 1.02),
+        xlim=(0, 45),
+    )
     axes.legend(loc="center right")
 
 
@@ -72,8 +77,15 @@ def found(tables: Tables) -> str:
 def _bands() -> Any:
     for width, depth in SHAPES:
         theory = dead_for_one_input([width] * depth)
-        yield share(f"{width} units, {depth} layers: dead", "dead", max(0.0, theory - 0.03),
-                    min(1.0, theory + 0.03), enough=ENOUGH, width=width, depth=depth)  # fmt: skip
+        yield share(
+            f"{width} units, {depth} layers: dead",
+            "dead",
+            max(0.0, theory - 0.03),
+            min(1.0, theory + 0.03),
+            enough=ENOUGH,
+            width=width,
+            depth=depth,
+        )
 
 
 EXPERIMENT = Experiment(

@@ -39,8 +39,9 @@ def measure(settings: Settings, seeds: Array) -> Tables:
         for hidden in settings.depths:
             for arm, way in ARMS.items():
                 drawn = settings.relu_weights if way.activation == "relu" else way.weights
-                one = replace(way, hidden=hidden, width=width, epochs=settings.epochs,
-                              weights=drawn, every=20)  # fmt: skip
+                one = replace(
+                    way, hidden=hidden, width=width, epochs=settings.epochs, weights=drawn, every=20
+                )
                 history = train_circles(one, seeds)
                 found.append(members(one, history, arm=arm, hidden=hidden, width=width))
     return {"members": Rows.joined(found)}
@@ -51,16 +52,27 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
     rows = tables["members"]
     axes = figure.subplots(1, 2, sharey=True)
     for one, width in zip(axes, rows.distinct("width"), strict=False):
-        for arm, colour in zip(ARMS, (style.palette[1], style.palette[0], style.palette[2]),
-                               strict=True):  # fmt: skip
+        for arm, colour in zip(
+            ARMS, (style.palette[1], style.palette[0], style.palette[2]), strict=True
+        ):
             here = rows.where(arm=arm, width=width)
             depths = here.distinct("hidden")
             shares = [intervals.share(here.where(hidden=depth)["learns"]) for depth in depths]
-            one.fill_between(depths, [s.low for s in shares], [s.high for s in shares],
-                             color=colour, alpha=0.15, lw=0)  # fmt: skip
+            one.fill_between(
+                depths,
+                [s.low for s in shares],
+                [s.high for s in shares],
+                color=colour,
+                alpha=0.15,
+                lw=0,
+            )
             one.plot(depths, [s.value for s in shares], "o-", color=colour, label=arm)
-        one.set(title=f"{width} units a layer", xlabel="hidden layers", ylim=(-0.03, 1.03),
-                xticks=rows.distinct("hidden"))  # fmt: skip
+        one.set(
+            title=f"{width} units a layer",
+            xlabel="hidden layers",
+            ylim=(-0.03, 1.03),
+            xticks=rows.distinct("hidden"),
+        )
     axes[0].set_ylabel("share that learns (band: 95 % interval)")
     axes[1].legend(loc="center right")
 
@@ -69,8 +81,10 @@ def found(tables: Tables) -> str:
     """Say the share that learns for every shape."""
     rows = tables["members"]
     depths = rows.distinct("hidden")
-    lines = [f"| units, way | {' | '.join(f'depth {d}' for d in depths)} |",
-             "| --- |" + " --- |" * len(depths)]  # fmt: skip
+    lines = [
+        f"| units, way | {' | '.join(f'depth {d}' for d in depths)} |",
+        "| --- |" + " --- |" * len(depths),
+    ]
     for width in rows.distinct("width"):
         for arm in ARMS:
             here = rows.where(arm=arm, width=width)
@@ -86,22 +100,78 @@ EXPERIMENT = Experiment(
     settings=Settings(),
     measure=measure,
     assertions=(
-        share("ReLU, He, 5 units, 5 layers: learns", "learns", 0.85, 1.0,
-              arm="ReLU, He", width=5, hidden=5),
-        share("ReLU, He, 5 units, 15 layers: learns", "learns", 0.18, 0.46,
-              arm="ReLU, He", width=5, hidden=15),
-        share("ReLU, He, 5 units, 20 layers: learns", "learns", 0.03, 0.22,
-              arm="ReLU, He", width=5, hidden=20),
-        share("ReLU, He, 25 units, 20 layers: learns", "learns", 0.85, 1.0,
-              arm="ReLU, He", width=25, hidden=20),
-        share("tanh, U[0, 1], 5 units, 1 layer: learns", "learns", 0.95, 1.0,
-              arm="tanh, U[0, 1]", width=5, hidden=1),
-        share("tanh, U[0, 1], 5 units, 5 layers: learns", "learns", 0.0, 0.2,
-              arm="tanh, U[0, 1]", width=5, hidden=5),
-        share("tanh, U[0, 1], 25 units, 5 layers: learns", "learns", 0.0, 0.2,
-              arm="tanh, U[0, 1]", width=25, hidden=5),
-        share("tanh, Xavier, 5 units, 5 layers: learns", "learns", 0.97, 1.0,
-              arm="tanh, Xavier", width=5, hidden=5),
+        share(
+            "ReLU, He, 5 units, 5 layers: learns",
+            "learns",
+            0.85,
+            1.0,
+            arm="ReLU, He",
+            width=5,
+            hidden=5,
+        ),
+        share(
+            "ReLU, He, 5 units, 15 layers: learns",
+            "learns",
+            0.18,
+            0.46,
+            arm="ReLU, He",
+            width=5,
+            hidden=15,
+        ),
+        share(
+            "ReLU, He, 5 units, 20 layers: learns",
+            "learns",
+            0.03,
+            0.22,
+            arm="ReLU, He",
+            width=5,
+            hidden=20,
+        ),
+        share(
+            "ReLU, He, 25 units, 20 layers: learns",
+            "learns",
+            0.85,
+            1.0,
+            arm="ReLU, He",
+            width=25,
+            hidden=20,
+        ),
+        share(
+            "tanh, U[0, 1], 5 units, 1 layer: learns",
+            "learns",
+            0.95,
+            1.0,
+            arm="tanh, U[0, 1]",
+            width=5,
+            hidden=1,
+        ),
+        share(
+            "tanh, U[0, 1], 5 units, 5 layers: learns",
+            "learns",
+            0.0,
+            0.2,
+            arm="tanh, U[0, 1]",
+            width=5,
+            hidden=5,
+        ),
+        share(
+            "tanh, U[0, 1], 25 units, 5 layers: learns",
+            "learns",
+            0.0,
+            0.2,
+            arm="tanh, U[0, 1]",
+            width=25,
+            hidden=5,
+        ),
+        share(
+            "tanh, Xavier, 5 units, 5 layers: learns",
+            "learns",
+            0.97,
+            1.0,
+            arm="tanh, Xavier",
+            width=5,
+            hidden=5,
+        ),
     ),
     draw=draw,
     found=found,
@@ -117,4 +187,4 @@ EXPERIMENT = Experiment(
     seeds=60,
     block=30,
     size=(11.0, 4.5),
-)  # fmt: skip
+)

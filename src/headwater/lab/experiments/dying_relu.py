@@ -95,8 +95,10 @@ def found(tables: Tables) -> str:
     ]
     for name in tables["members"].distinct("arm"):
         one = tables["members"].where(arm=name)
-        cells = [f"{np.nanmean(one[c].astype(float)):.2f}"
-                 for c in ("dead_first", "dead_last", "learns", "finite")]  # fmt: skip
+        cells = [
+            f"{np.nanmean(one[c].astype(float)):.2f}"
+            for c in ("dead_first", "dead_last", "learns", "finite")
+        ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -154,4 +156,4 @@ EXPERIMENT = Experiment(
         "with bias -2 ELU learns slowly or not at all."
     ),
     size=(12.0, 6.0),
-)  # fmt: skip
+)

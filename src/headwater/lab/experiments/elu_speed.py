@@ -34,8 +34,10 @@ def measure(settings: Settings, seeds: Array) -> Tables:
         rows.append(members(one, history, arm=arm))
         lines.append(curves(history, arm=arm))
     # Who is sooner is asked seed by seed, and of the seeds in which at least one gets there.
-    first = {arm: np.nan_to_num(part["first_epoch"], nan=np.inf)
-             for arm, part in zip(WORDS, rows, strict=True)}  # fmt: skip
+    first = {
+        arm: np.nan_to_num(part["first_epoch"], nan=np.inf)
+        for arm, part in zip(WORDS, rows, strict=True)
+    }
     pairs = Rows.of(seed=seeds, sooner=first["elu"] < first["relu"])
     return {"members": Rows.joined(rows), "epochs": Rows.joined(lines), "pairs": pairs}
 
@@ -43,12 +45,18 @@ def measure(settings: Settings, seeds: Array) -> Tables:
 def draw(tables: Tables, figure: Any, style: Style) -> None:
     """Draw test accuracy by epoch."""
     axes = figure.subplots()
-    for arm, colour in zip(WORDS, (style.palette[0], style.palette[1], style.palette[2]),
-                           strict=True):  # fmt: skip
+    for arm, colour in zip(
+        WORDS, (style.palette[0], style.palette[1], style.palette[2]), strict=True
+    ):
         epoch, accuracy = tables["epochs"].where(arm=arm).grid("test_accuracy", "epoch")
         draw_curves(axes, epoch, accuracy, colour, WORDS[arm])
-    axes.set(title="Two circles, five layers of five, He's weights, SGD", xlabel="epoch",
-             ylabel="test accuracy", ylim=(0.4, 0.9), xlim=(0, epoch[-1]))  # fmt: skip
+    axes.set(
+        title="Two circles, five layers of five, He's weights, SGD",
+        xlabel="epoch",
+        ylabel="test accuracy",
+        ylim=(0.4, 0.9),
+        xlim=(0, epoch[-1]),
+    )
     axes.legend(loc="lower right")
 
 

@@ -97,7 +97,7 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
     """Draw the test error by the clip's limit, and the first gradient's norm."""
     left, right = figure.subplots(1, 2, width_ratios=[1.7, 1])
     rows = tables["members"]
-    for kind, colour in (("norm", style.palette[0]), ("value", style.palette[1])):
+    for kind, colour in zip(LIMITS, style.palette, strict=False):
         limits = [x for x in LIMITS[kind] if f"{WORDS[kind]} {x:g}" in rows.distinct("way")]
         errors = [rows.where(way=f"{WORDS[kind]} {x:g}")["test_mse"] for x in limits]
         ends = np.array([np.nanpercentile(e, [10, 50, 90]) for e in errors])
@@ -108,17 +108,32 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
         ("standardised targets", style.palette[3]),
     ):
         if way in rows.distinct("way"):
-            left.axhline(np.nanmedian(rows.where(way=way)["test_mse"]), color=colour, ls="--",
-                         label=f"{way}, no clipping")  # fmt: skip
-    left.set(xscale="log", yscale="log", xlabel="limit of the clip", ylabel="test mean squared error",
-             title="After 100 epochs (median, 10 to 90 % of the seeds)")  # fmt: skip
+            left.axhline(
+                np.nanmedian(rows.where(way=way)["test_mse"]),
+                color=colour,
+                ls="--",
+                label=f"{way}, no clipping",
+            )
+    left.set(
+        xscale="log",
+        yscale="log",
+        xlabel="limit of the clip",
+        ylabel="test mean squared error",
+        title="After 100 epochs (median, 10 to 90 % of the seeds)",
+    )
     left.legend()
-    for at, (way, colour) in enumerate((("raw targets", style.palette[1]),
-                                        ("standardised targets", style.palette[3]))):  # fmt: skip
+    for at, (way, colour) in enumerate(
+        (("raw targets", style.palette[1]), ("standardised targets", style.palette[3]))
+    ):
         if way in rows.distinct("way"):
             draw_dots(right, at, rows.where(way=way)["first_norm"], colour, spread=0.5)
-    right.set(yscale="log", title="Gradient's norm at the first step", xlim=(-0.6, 1.6),
-              xticks=[0, 1], ylabel="norm")  # fmt: skip
+    right.set(
+        yscale="log",
+        title="Gradient's norm at the first step",
+        xlim=(-0.6, 1.6),
+        xticks=[0, 1],
+        ylabel="norm",
+    )
     right.set_xticklabels(["raw targets", "standardised"])
 
 
@@ -131,8 +146,10 @@ def found(tables: Tables) -> str:
     ]
     for way in rows.distinct("way"):
         one = rows.where(way=way)
-        errors = ["-" if not one["finite"].any() else f"{np.nanmedian(one[c]):.3g}"
-                  for c in ("train_mse", "test_mse")]  # fmt: skip
+        errors = [
+            "-" if not one["finite"].any() else f"{np.nanmedian(one[c]):.3g}"
+            for c in ("train_mse", "test_mse")
+        ]
         first = f"{np.median(one['first_norm']):.3g}"
         lines.append(f"| {way} | {one['finite'].mean():.2f} | {first} | {' | '.join(errors)} |")
     steps = rows.where(way="raw targets")["first_non_finite"]
@@ -150,15 +167,26 @@ TEST_MSE: Mapping[ClipKind, tuple[float, ...]] = {
 
 def _bands() -> Any:
     yield share("raw targets: stays finite", "finite", 0.0, 0.0, way="raw targets")
-    yield median("raw targets: first step that is not finite", "first_non_finite", 7, 11,
-                 way="raw targets")  # fmt: skip
+    yield median(
+        "raw targets: first step that is not finite", "first_non_finite", 7, 11, way="raw targets"
+    )
     yield median(
         "raw targets: gradient's norm at step 1", "first_norm", 270, 710, way="raw targets"
     )
-    yield median("standardised targets: gradient's norm at step 1", "first_norm", 3.5, 14,
-                 way="standardised targets")  # fmt: skip
-    for way in ("clip norm 1", "clip norm per tensor 1", "clip value 5", "standardised targets",
-                "rate 0.001"):  # fmt: skip
+    yield median(
+        "standardised targets: gradient's norm at step 1",
+        "first_norm",
+        3.5,
+        14,
+        way="standardised targets",
+    )
+    for way in (
+        "clip norm 1",
+        "clip norm per tensor 1",
+        "clip value 5",
+        "standardised targets",
+        "rate 0.001",
+    ):
         yield share(f"{way}: stays finite", "finite", 1.0, 1.0, way=way)
     yield median("rate 0.001: test error", "test_mse", 1.8, 7.4, way="rate 0.001")
     for kind, errors in TEST_MSE.items():
@@ -184,8 +212,8 @@ EXPERIMENT = Experiment(
     fragile=(
         "With targets of deviation 150 every step hits the limit, so clipping by norm is "
         "normalised gradient descent, and its limit a second learning rate: the error has a "
-        "minimum over it. Frameworks differ in what clipping by norm means: Keras 3's `clipnorm` is "
-        "per variable."
+        "minimum over it. Frameworks differ in what clipping by norm means: Keras 3's `clipnorm` "
+        "is per variable."
     ),
     size=(11.0, 4.8),
 )

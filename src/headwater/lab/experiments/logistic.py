@@ -85,8 +85,13 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
     step, error = tables["steps"].grid("error", "step")
     draw_curves(axes[3], step, error, style.palette[2], "median")
     axes[3].axhline(1e-3, color=style.palette[6], lw=1, ls="--")
-    axes[3].set(title="trained unit against the fit", xlabel="step of gradient descent",
-                ylabel="largest difference of a coefficient", xscale="log", yscale="log")  # fmt: skip
+    axes[3].set(
+        title="trained unit against the fit",
+        xlabel="step of gradient descent",
+        ylabel="largest difference of a coefficient",
+        xscale="log",
+        yscale="log",
+    )
 
 
 def found(tables: Tables) -> str:
@@ -100,7 +105,7 @@ def found(tables: Tables) -> str:
 
 EXPERIMENT = Experiment(
     name="logistic-regression",
-    claim="A single sigmoid unit trained on the cross-entropy is scikit-learn's logistic regression.",
+    claim="A sigmoid unit trained on the cross-entropy is scikit-learn's logistic regression.",
     settings=Settings(),
     measure=measure,
     assertions=(every("largest difference of a coefficient", "error", 0.0, 1e-3),),

@@ -50,19 +50,23 @@ def _trained(arm: str, settings: Settings, seeds: Array) -> Rows:
         ensemble.Members(
             seeds=seeds, initialiser=Initialiser(hidden=he_uniform(), output=xavier_uniform())
         ),
-        ensemble.Data(x=split.train_x[:few], y=split.train_y[:few],
-                      test_x=split.test_x, test_y=split.test_y),
+        ensemble.Data(
+            x=split.train_x[:few], y=split.train_y[:few], test_x=split.test_x, test_y=split.test_y
+        ),
         ensemble.Training(
             epochs=settings.epochs, optimiser=ensemble.sgd(settings.rate, momentum=0.9)
         ),
         record=ensemble.Record(losses=settings.epochs),
-    )  # fmt: skip
+    )
     losses = history.losses
     return Rows.of(
-        arm=arm, seed=seeds,
-        train_loss=losses.train_loss[:, -1], test_loss=losses.test_loss[:, -1],
-        train_accuracy=losses.train_accuracy[:, -1], test_accuracy=losses.test_accuracy[:, -1],
-    )  # fmt: skip
+        arm=arm,
+        seed=seeds,
+        train_loss=losses.train_loss[:, -1],
+        test_loss=losses.test_loss[:, -1],
+        train_accuracy=losses.train_accuracy[:, -1],
+        test_accuracy=losses.test_accuracy[:, -1],
+    )
 
 
 def draw(tables: Tables, figure: Any, style: Style) -> None:
@@ -80,16 +84,26 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
 
 def found(tables: Tables) -> str:
     """Say the losses on both halves."""
-    lines = ["| activation | train loss | test loss | train accuracy | test accuracy |",
-             "| --- |" + " --- |" * 4]  # fmt: skip
+    lines = [
+        "| activation | train loss | test loss | train accuracy | test accuracy |",
+        "| --- |" + " --- |" * 4,
+    ]
     for arm, name in WORDS.items():
         rows = tables["members"].where(arm=arm)
-        cells = [f"{np.nanmedian(rows[c]):.3g}"
-                 for c in ("train_loss", "test_loss", "train_accuracy", "test_accuracy")]  # fmt: skip
+        cells = [
+            f"{np.nanmedian(rows[c]):.3g}"
+            for c in ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+        ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     less = tables["pairs"]["less"].mean()
-    return "\n".join([*lines, "", f"From the same weights RReLU has the smaller test loss than "
-                      f"Leaky in {less:.2f} of the seeds."])  # fmt: skip
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"From the same weights RReLU has the smaller test loss than "
+            f"Leaky in {less:.2f} of the seeds.",
+        ]
+    )
 
 
 EXPERIMENT = Experiment(
@@ -110,8 +124,8 @@ EXPERIMENT = Experiment(
         "sign that its randomness reduces over-fitting."
     ),
     fragile=(
-        "The claim is about loss. Accuracy on noisy circles hardly tells over-fitting, as confident "
-        "mistakes cost no more than others."
+        "The claim is about loss. Accuracy on noisy circles hardly tells over-fitting, as "
+        "confident mistakes cost no more than others."
     ),
     size=(9.0, 4.2),
 )

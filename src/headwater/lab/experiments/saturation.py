@@ -63,11 +63,16 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
         scale, update = tables["members"].where(arm=arm).grid("update", "scale")
         draw_curves(axes, scale, update, colour, words)
         theory = [_theory(arm, s) for s in fine]
-        axes.plot(fine, theory, color=style.ink, lw=1, ls=":",
-                  label="theory" if arm == "relu" else None)  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel="standard deviation of the pre-activations",
-             ylabel="update, relative to a linear layer's",
-             title="Size of a gradient step")  # fmt: skip
+        axes.plot(
+            fine, theory, color=style.ink, lw=1, ls=":", label="theory" if arm == "relu" else None
+        )
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="standard deviation of the pre-activations",
+        ylabel="update, relative to a linear layer's",
+        title="Size of a gradient step",
+    )
     axes.legend()
 
 
@@ -92,8 +97,14 @@ def _bands() -> Any:
     for arm, words in NAMES.items():
         for scale in (1.0, 10.0, 100.0):
             theory = _theory(arm, scale)
-            yield median(f"{words}: update at deviation {scale:g}", "update", theory / 1.1,
-                         theory * 1.1, arm=arm, scale=scale)  # fmt: skip
+            yield median(
+                f"{words}: update at deviation {scale:g}",
+                "update",
+                theory / 1.1,
+                theory * 1.1,
+                arm=arm,
+                scale=scale,
+            )
 
 
 EXPERIMENT = Experiment(

@@ -84,13 +84,18 @@ EXPERIMENT = Experiment(
     settings=Settings(),
     measure=measure,
     assertions=(
-        median("ReLU, 250 units, layer 1: zeros", "zero", 0.48, 0.52,
-               arm="relu", width=250, layer=1),
-        median("ReLU, 250 units, layer 5: zeros", "zero", 0.45, 0.55,
-               arm="relu", width=250, layer=5),
+        median(
+            "ReLU, 250 units, layer 1: zeros", "zero", 0.48, 0.52, arm="relu", width=250, layer=1
+        ),
+        median(
+            "ReLU, 250 units, layer 5: zeros", "zero", 0.45, 0.55, arm="relu", width=250, layer=5
+        ),
         median("ReLU, 5 units, layer 5: zeros", "zero", 0.40, 0.65, arm="relu", width=5, layer=5),
-        *(every(f"{words}: zeros", "zero", 0.0, 0.0, arm=name)
-          for name, words in NAMES.items() if name != "relu"),
+        *(
+            every(f"{words}: zeros", "zero", 0.0, 0.0, arm=name)
+            for name, words in NAMES.items()
+            if name != "relu"
+        ),
     ),
     draw=draw,
     found=found,
@@ -104,4 +109,4 @@ EXPERIMENT = Experiment(
         "one: a dead network. Weights of a positive mean have it anywhere."
     ),
     size=(11.0, 4.0),
-)  # fmt: skip
+)

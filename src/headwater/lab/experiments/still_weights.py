@@ -149,10 +149,20 @@ EXPERIMENT = Experiment(
     measure=measure,
     assertions=(
         *_bands(),
-        median("tanh, U[0, 1]: hidden layers' change over the output's", "hidden_to_output",
-               0.0, 0.04, arm=ARMS[0]),
-        median("ReLU, He: hidden layers' change over the output's", "hidden_to_output",
-               0.4, 1.2, arm=ARMS[1]),
+        median(
+            "tanh, U[0, 1]: hidden layers' change over the output's",
+            "hidden_to_output",
+            0.0,
+            0.04,
+            arm=ARMS[0],
+        ),
+        median(
+            "ReLU, He: hidden layers' change over the output's",
+            "hidden_to_output",
+            0.4,
+            1.2,
+            arm=ARMS[1],
+        ),
     ),
     draw=draw,
     found=found,
@@ -168,4 +178,4 @@ EXPERIMENT = Experiment(
         "turn: the relative change does not miss that."
     ),
     size=(12.0, 6.4),
-)  # fmt: skip
+)

@@ -53,10 +53,16 @@ def measure(settings: Settings, seeds: Array) -> Tables:
                 ratio = norms[:, 0] / norms[:, -1]
             accuracy = train_recurrent(task, cell, seeds)
             members.append(
-                Rows.of(cell=name, length=length, seed=seeds, ratio=ratio,
-                        log10_ratio=np.log10(np.maximum(ratio, 1e-50)),
-                        accuracy=accuracy, learns=accuracy > 0.95)
-            )  # fmt: skip
+                Rows.of(
+                    cell=name,
+                    length=length,
+                    seed=seeds,
+                    ratio=ratio,
+                    log10_ratio=np.log10(np.maximum(ratio, 1e-50)),
+                    accuracy=accuracy,
+                    learns=accuracy > 0.95,
+                )
+            )
             steps.append(_by_lag(name, norms, seeds))
     return {"members": Rows.joined(members), "lags": Rows.joined(steps)}
 
@@ -66,9 +72,12 @@ def _by_lag(name: str, norms: Array, seeds: Array) -> Rows:
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = norms / norms[:, -1:]
     return Rows.of(
-        cell=name, length=length, seed=np.repeat(seeds, length),
-        lag=np.tile(np.arange(length - 1, -1, -1), count), relative=relative.ravel(),
-    )  # fmt: skip
+        cell=name,
+        length=length,
+        seed=np.repeat(seeds, length),
+        lag=np.tile(np.arange(length - 1, -1, -1), count),
+        relative=relative.ravel(),
+    )
 
 
 def draw(tables: Tables, figure: Any, style: Style) -> None:
@@ -87,11 +96,20 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
         lengths = rows.distinct("length")
         shares = [rows.where(cell=name, length=n)["learns"].mean() for n in lengths]
         right.plot(lengths, shares, "o-", color=colour)
-    left.set(title=f"Gradient before training, {longest} steps", xlabel="steps before the end",
-             ylabel="log10 of |dL/dh_t| / |dL/dh_T|", ylim=(-46, 5))  # fmt: skip
+    left.set(
+        title=f"Gradient before training, {longest} steps",
+        xlabel="steps before the end",
+        ylabel="log10 of |dL/dh_t| / |dL/dh_T|",
+        ylim=(-46, 5),
+    )
     left.legend(loc="lower left", fontsize=8)
-    right.set(title="Learns the first bit", xlabel="steps", ylabel="share of the seeds",
-              xticks=rows.distinct("length"), ylim=(-0.03, 1.03))  # fmt: skip
+    right.set(
+        title="Learns the first bit",
+        xlabel="steps",
+        ylabel="share of the seeds",
+        xticks=rows.distinct("length"),
+        ylim=(-0.03, 1.03),
+    )
 
 
 def found(tables: Tables) -> str:
@@ -127,16 +145,30 @@ def _bands() -> Any:
             # Two decades; five where float32 begins to lose the numbers themselves.
             log, reach = np.log10(max(ratio, 1e-50)), 2.0 if ratio > 1e-15 else 5.0
             low = -50.0 if ratio == 0 or log - reach < -40 else log - reach
-            yield median(f"{name}, T = {length}: log10 of the gradient's ratio", "log10_ratio",
-                         low, log + reach, enough=SEEDS, cell=name, length=length)  # fmt: skip
-            yield share(f"{name}, T = {length}: learns", "learns", max(0.0, learns - 0.25),
-                        min(1.0, learns + 0.25), enough=SEEDS, cell=name, length=length)  # fmt: skip
+            yield median(
+                f"{name}, T = {length}: log10 of the gradient's ratio",
+                "log10_ratio",
+                low,
+                log + reach,
+                enough=SEEDS,
+                cell=name,
+                length=length,
+            )
+            yield share(
+                f"{name}, T = {length}: learns",
+                "learns",
+                max(0.0, learns - 0.25),
+                min(1.0, learns + 0.25),
+                enough=SEEDS,
+                cell=name,
+                length=length,
+            )
 
 
 EXPERIMENT = Experiment(
     name="through-time",
-    claim="At torch's defaults an LSTM or GRU forgets the first of fifty steps as an RNN does; open "
-    "gates or orthogonal weights remember it.",
+    claim="At torch's defaults an LSTM or GRU forgets the first of fifty steps as an RNN does; "
+    "open gates or orthogonal weights remember it.",
     settings=Settings(),
     measure=measure,
     assertions=tuple(_bands()),

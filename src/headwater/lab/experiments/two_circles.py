@@ -138,8 +138,8 @@ EXPERIMENT = Experiment(
     found=found,
     literature=(
         "scikit-learn's `make_circles(n_samples=1000, noise=0.1, random_state=1)`, as in "
-        "Brownlee's tutorial *How to Fix the Vanishing Gradients Problem Using the ReLU*, which the "
-        "experiments with five hidden layers of five units follow. It calls 0.84 on the test "
+        "Brownlee's tutorial *How to Fix the Vanishing Gradients Problem Using the ReLU*, which "
+        "the experiments with five hidden layers of five units follow. It calls 0.84 on the test "
         "points a good result; it is as good as can be."
     ),
     fragile=(

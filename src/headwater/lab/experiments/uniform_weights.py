@@ -126,16 +126,39 @@ def _by_layer(rows: Rows, column: str, form: str) -> str:
 
 def _bands() -> Any:
     for layer, slope in enumerate((0.85, 0.60, 0.29, 0.16, 0.10), start=1):
-        yield median(f"U[0, 1]: mean slope of tanh in layer {layer}", "slope",
-                     slope / 1.3, min(1.0, slope * 1.3), arm="bad", layer=layer)  # fmt: skip
-    for arm, layer, low, high in (("bad", 1, 0.86, 0.96), ("bad", 5, 0.999, 1.0),
-                                  ("good", 1, 0.66, 0.80), ("good", 5, 0.88, 0.97)):  # fmt: skip
-        yield median(f"{NAMES[arm]}: variance in one direction in layer {layer}",
-                     "first_direction", low, high, arm=arm, layer=layer)  # fmt: skip
+        yield median(
+            f"U[0, 1]: mean slope of tanh in layer {layer}",
+            "slope",
+            slope / 1.3,
+            min(1.0, slope * 1.3),
+            arm="bad",
+            layer=layer,
+        )
+    for arm, layer, low, high in (
+        ("bad", 1, 0.86, 0.96),
+        ("bad", 5, 0.999, 1.0),
+        ("good", 1, 0.66, 0.80),
+        ("good", 5, 0.88, 0.97),
+    ):
+        yield median(
+            f"{NAMES[arm]}: variance in one direction in layer {layer}",
+            "first_direction",
+            low,
+            high,
+            arm=arm,
+            layer=layer,
+        )
     norms = (0.054, 0.021, 0.013, 0.020, 0.097, 0.92)
     for layer, norm in enumerate(norms, start=1):
-        yield median(f"U[0, 1]: norm of the weights' gradient in layer {layer}", "weight_gradient",
-                     norm / 1.8, norm * 1.8, table="gradients", arm="bad", layer=layer)  # fmt: skip
+        yield median(
+            f"U[0, 1]: norm of the weights' gradient in layer {layer}",
+            "weight_gradient",
+            norm / 1.8,
+            norm * 1.8,
+            table="gradients",
+            arm="bad",
+            layer=layer,
+        )
 
 
 EXPERIMENT = Experiment(
