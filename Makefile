@@ -13,13 +13,13 @@ DEVELOPER := $(VENV)/.developer-$(TORCH_NAME)
 PIP := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports check zoo simulations bench readme clean
+.PHONY: help demo test lint types imports check zoo simulations bench bench-lab readme clean
 
 # Tiny networks: two threads are slower than one, and far slower on a machine that is shared.
 test zoo: export OMP_NUM_THREADS ?= 1
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: $(PLAIN) ## a broken network, what is wrong with it, and the same one healthy
 	@$(BIN)/headwater demo
@@ -48,6 +48,9 @@ simulations: $(DEVELOPER) ## networks drawn by the hundred against what the theo
 bench: $(DEVELOPER) ## the cost of observing; wants a quiet machine
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/full_record.py
+
+bench-lab: $(DEVELOPER) ## ensembles against plain loops, and how their cost grows
+	$(BIN)/python benchmarks/lab_throughput.py
 
 readme: $(PLAIN) ## paste the demo's real output into README.md
 	$(BIN)/python docs/fill_readme.py

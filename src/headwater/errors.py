@@ -8,13 +8,17 @@
     │   ├── BadStepsError
     │   ├── UnknownActivationError
     │   ├── DivergentIntegralError
-    │   └── NotCoveredError
+    │   ├── NotCoveredError
+    │   ├── UnknownExperimentError
+    │   ├── EnsembleError
+    │   └── MissingExtraError
     └── RecordError             a run folder that cannot be read or written             (exit 2)
         ├── RunNotFoundError
         ├── UnreadableRunError
         ├── NewerSchemaError
         ├── NotRecordedError
-        └── RunExistsError
+        ├── RunExistsError
+        └── ResultsNotKeptError
 
 Each message says what was got, what was wanted, and what to do next. A fault of ours is never one
 of these: it is whatever Python raised, and the command line turns it into exit code 70.
@@ -100,6 +104,44 @@ class NotCoveredError(UsageError):
         super().__init__(f"theory does not cover {what}: {why}; {instead}")
 
 
+class UnknownExperimentError(UsageError):
+    """An experiment that the laboratory does not have.
+
+    Example:
+        >>> print(UnknownExperimentError("dying-rely", ("dying-relu", "softmax")))
+        no experiment 'dying-rely'; nearest: 'dying-relu'; `headwater lab list` shows all
+    """
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        nearest = ", ".join(map(repr, sorted(get_close_matches(name, known, n=3))))
+        hint = f"nearest: {nearest}" if nearest else f"there are {len(known)}"
+        super().__init__(f"no experiment {name!r}; {hint}; `headwater lab list` shows all")
+
+
+class EnsembleError(UsageError):
+    """A setting with which no ensemble of networks can be trained.
+
+    Example:
+        >>> print(EnsembleError("batch_size", 0, "at least 1, or None for the full batch"))
+        batch_size got 0; it takes at least 1, or None for the full batch
+    """
+
+    def __init__(self, what: str, got: object, wanted: str) -> None:
+        super().__init__(f"{what} got {got!r}; it takes {wanted}")
+
+
+class MissingExtraError(UsageError):
+    """An optional library that is asked for and not installed.
+
+    Example:
+        >>> print(MissingExtraError("numba", "lab", "backend='kernel'"))
+        backend='kernel' needs numba; pip install 'headwater[lab]'
+    """
+
+    def __init__(self, library: str, extra: str, what: str) -> None:
+        super().__init__(f"{what} needs {library}; pip install 'headwater[{extra}]'")
+
+
 class RecordError(HeadwaterError):
     """A run folder that cannot be read or written."""
 
@@ -165,3 +207,19 @@ class RunExistsError(RecordError):
 
     def __init__(self, place: str) -> None:
         super().__init__(f"{place!r} already holds a run; name another folder, or remove that one")
+
+
+class ResultsNotKeptError(RecordError):
+    """An experiment that stopped in the middle: a full disk, a worker that died.
+
+    Example:
+        >>> print(ResultsNotKeptError("softmax", "No space left on device", kept=2, blocks=5))
+        softmax stopped: No space left on device; 2 of 5 blocks are kept, and the same command
+        goes on from there
+    """
+
+    def __init__(self, name: str, why: str, *, kept: int, blocks: int) -> None:
+        super().__init__(
+            f"{name} stopped: {why}; {kept} of {blocks} blocks are kept, and the same command\n"
+            "goes on from there"
+        )

@@ -34,6 +34,7 @@ COMMANDS = (
     Entry("show", "[RUN]", "findings and the annotated source in the terminal"),
     Entry("check", "FILE:FACTORY", "signal and gradient of a network before it trains"),
     Entry("theory", "[options] ACTIVATION", "moments, gains, critical points, forecasts"),
+    Entry("lab", "list | run NAME...", "the classic experiments, each a claim held to numbers"),
     Entry("export", "[RUN] --to FORMAT", "the record's tables for other tools"),
 )
 

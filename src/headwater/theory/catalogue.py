@@ -79,12 +79,25 @@ def find_activation(name: str | Activation) -> Activation:
     """
     if isinstance(name, Activation):
         return name
+    return _built(*parse_activation(name))
+
+
+def parse_activation(name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the catalogue's word for a name, and the parameters in its brackets as written.
+
+    Raises:
+        UnknownActivationError: There is none of that name; the message names the nearest.
+
+    Example:
+        >>> parse_activation("Leaky-ReLU(0.2)")
+        ('leaky_relu', ('0.2',))
+    """
     match = re.fullmatch(r"\s*([\w\s-]+?)\s*(?:\(([^()]*)\))?\s*", name)
     word = re.sub(r"[\s-]+", "_", match[1]).lower() if match else name
     word = ALIASES.get(word, word)
     if match is None or word not in CATALOGUE:
         raise UnknownActivationError(name, tuple(CATALOGUE))
-    return _built(word, tuple(part.strip() for part in (match[2] or "").split(",") if part.strip()))
+    return word, tuple(part.strip() for part in (match[2] or "").split(",") if part.strip())
 
 
 @lru_cache(maxsize=1024)

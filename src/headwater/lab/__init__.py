@@ -1,0 +1,1 @@
+"""Controlled experiments: many small networks trained at once, and what they show."""
