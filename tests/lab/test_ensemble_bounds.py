@@ -182,6 +182,12 @@ def test_no_more_memory_is_taken_than_was_said(recorded: Record) -> None:
     assert 0.5 * said < taken < 1.5 * said + 200_000
 
 
+def test_progress_is_told_between_records_that_are_far_apart() -> None:
+    told: list[Progress] = []
+    run(plan(seeds=range(16), epochs=100, record=Record(losses=0)), told.append, backend="kernel")
+    assert [each.done for each in told] == [0, 320, 640, 960, 1280, 1600]
+
+
 def test_blocks_follow_the_memory_and_threads_the_blocks() -> None:
     given = plan(seeds=range(100))
     roomy = division.divide(given, Resources(backend="kernel", threads=8))

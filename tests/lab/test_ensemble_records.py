@@ -222,6 +222,30 @@ def test_a_history_tells_who_learns_when_and_what_moved() -> None:
     assert found.relative_change().shape == (8, 3)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_all_can_be_recorded_of_a_network_without_hidden_layers(backend: str) -> None:
+    everything = Record(losses=1, gradients=1, weights=1, units=1, steps=2)
+    found = run(plan(widths=(2, 1), record=everything), backend)
+    assert found.gradients is not None
+    assert found.units is not None
+    assert found.weights is not None
+    assert found.gradients.signals.shape == (3, 4, 1)
+    assert found.units.dead.shape == (3, 4, 0)
+    assert [layer.shape for layer in found.weights.l1] == [(3, 4, 1)]
+    assert found.weights.slopes.shape == (3, 4, 0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_epochs_leave_the_first_parameters(backend: str) -> None:
+    found = run(plan(epochs=0, record=Record(losses=1, gradients=1, steps=5)), backend)
+    assert (found.first_parameters == found.last_parameters).all()
+    assert found.losses.epochs.tolist() == [0]
+    assert found.steps is not None
+    assert found.steps.loss.shape == (3, 0)
+    assert found.finite.all()
+    assert found.relative_change() == pytest.approx(np.zeros((3, 3)))
+
+
 def test_histories_of_parts_join_to_that_of_the_whole() -> None:
     everything = Record(losses=1, gradients=1, weights=1, units=1, steps=2)
     whole = run(plan(seeds=range(9), activation="prelu", record=everything))

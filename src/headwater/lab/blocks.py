@@ -21,6 +21,10 @@ Tell = Callable[[int], None]
 """Called with a number of member-epochs that are done."""
 
 
+AT_A_TIME = 20
+"""Epochs between two words about progress, which is also where an interrupted training stops."""
+
+
 class Block(Protocol):
     """Some members of an ensemble, in the hands of a backend."""
 
@@ -152,9 +156,10 @@ def follow(block: Block, plan: Plan, sheets: Sheets, rows: range, tell: Tell) ->
     count = len(rows)
     sheets.first[own] = block.parameters()[:count]
     for place, epoch in enumerate(stops):
-        if place:
-            block.advance(stops[place - 1], epoch)
-            tell(len(rows) * (epoch - stops[place - 1]))
+        for first in range(stops[place - 1] if place else epoch, epoch, AT_A_TIME):
+            stop = min(first + AT_A_TIME, epoch)
+            block.advance(first, stop)
+            tell(count * (stop - first))
         columns = {name: at[epoch] for name, at in due.items() if epoch in at}
         _write(block, plan, sheets, rows, columns)
     sheets.last[own] = block.parameters()[:count]
