@@ -42,14 +42,6 @@ def run(given: Plan, backend: str = "kernel") -> History:
     )
 
 
-def torch_net(network: Network, parameters: np.ndarray) -> Net:
-    net = Net(network)
-    with torch.no_grad():
-        for part, slot in zip(net.parts(), network.slots, strict=True):
-            part.copy_(torch.from_numpy(parameters[slot.start : slot.stop].copy()).view(slot.shape))
-    return net
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("activation", ["tanh", "relu", "prelu"])
@@ -67,7 +59,8 @@ def test_gradient_norms_are_autograds_over_all_training_points(
     first = given.members.first_parameters(given.network)
     x, y = torch.tensor(given.data.x), torch.tensor(given.data.y)
     for member in range(3):
-        net = torch_net(given.network, first[member])
+        net = Net(given.network)
+        net.set(first[member])
         signals: list[torch.Tensor] = []
         for linear in net.linear:
             linear.register_forward_hook(lambda _m, _i, out, kept=signals: kept.append(out))
