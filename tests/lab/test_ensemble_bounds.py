@@ -219,6 +219,22 @@ def test_a_fault_in_a_block_comes_out_of_the_call(monkeypatch: pytest.MonkeyPatc
             run(plan(seeds=range(64)), backend="kernel", threads=threads)
 
 
+def test_a_fault_in_one_block_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    whole = division.follow
+
+    def broken(block: Any, given: Plan, sheets: Any, rows: range, tell: Any) -> None:
+        begun.append(rows.start)
+        if rows.start == 16:
+            raise ZeroDivisionError
+        whole(block, given, sheets, rows, tell)
+
+    monkeypatch.setattr(division, "follow", broken)
+    with pytest.raises(ZeroDivisionError):
+        run(plan(seeds=range(640), epochs=2000), backend="kernel", threads=2)
+    assert len(begun) < 20
+
+
 def test_without_numba_the_stacked_backend_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(division, "find_spec", lambda _name: None)
     assert run(plan(epochs=1)).backend == "stacked"

@@ -173,6 +173,9 @@ def _in_threads(
         try:
             if not counter.stopped.is_set():
                 work(start)
+        except BaseException:
+            counter.stopped.set()  # the other blocks are in vain
+            raise
         finally:
             counter.told.put(None)
 
@@ -182,11 +185,12 @@ def _in_threads(
             for _ in running:
                 while counter.report(wait=True):
                     pass
-            for future in running:
-                future.result()
         except BaseException:
             counter.stopped.set()
             raise
+    for fault in [future.exception() for future in running]:
+        if fault is not None and not isinstance(fault, _GivenUpError):
+            raise fault
 
 
 def _backend(resources: Resources) -> Backend:
