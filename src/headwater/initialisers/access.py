@@ -55,6 +55,7 @@ def plain_weights(model: nn.Module, keep: frozenset[str]) -> Iterator[None]:
         keep: Names of parameters that stay as they are.
     """
     kept: list[tuple[Tensor, Tensor]] = []
+    parameter: Tensor
     generator = torch.Generator().manual_seed(0)
     try:
         with torch.no_grad():

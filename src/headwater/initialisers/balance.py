@@ -50,7 +50,7 @@ def balance_(
     weight of each of L residual branches of a stream, or the factor of the norm that ends it, is
     scaled so that the branch has 1/L of the stream's mean square. A weight that is normalised
     afterwards is tried at twice its size: where the loss stays, its scale is left as it was. Tied
-    weights get the geometric mean of what their uses want. Biases stay.
+    weights get the geometric mean of what their uses want. Biases become 0.
 
     Args:
         model: Changed in place; parameters stay the same objects. Gradients, buffers, mode and

@@ -21,6 +21,7 @@ from headwater.initialisers.levelling import Levelling
 _LOUD = 2.0  # mean square of the louder batch over the given one's
 _APART = 0.5  # decades of the gradient's norm that such a batch may differ by
 _CLEARLY = 0.5  # of the conflict of rows as they are: what centring must get below to be chosen
+_TOGETHER = 10  # tolerances: small misses of one sign multiply over the depth
 _STEP = 2.0  # decades that one sweep changes a weight by at most
 _NOTHING = 1e-3  # relative change of the loss below which a doubled weight has no effect
 CENTRED = "rows centred: its inputs are all of one sign, and forward and backward would conflict"
@@ -44,7 +45,7 @@ class Bench:
         taken: Sweeps that were needed.
         worst: What a block is off by at most after them, in decades.
         start: Mean square of the first outputs.
-        settled: Whether every block is within the tolerance.
+        settled: Whether every block is within the tolerance, and all together within ten.
     """
 
     model: nn.Module
@@ -82,6 +83,7 @@ class Bench:
                 self.notes[name].append(
                     f"used {len(uses)} times: the geometric mean of their wants"
                 )
+        self._clear_biases()
         self._set_aside()
 
     def straighten(self) -> None:
@@ -115,7 +117,9 @@ class Bench:
             self.taken = sweep
             self.worst = max((abs(miss) for miss in misses.values()), default=0.0)
             unseen = sum(math.isnan(block.miss) for block in found if block.name in self.active)
-            self.settled = self.worst <= self.tolerance and not unseen
+            together = abs(sum(misses.values()))
+            near = self.worst <= self.tolerance and together <= _TOGETHER * self.tolerance
+            self.settled = near and not unseen
             if self.settled:
                 return
             with torch.no_grad():
@@ -150,8 +154,9 @@ class Bench:
         missed = [n for n, p in self.model.named_parameters() if p.dim() > 1 and n not in told]
         reached = "within" if self.settled else "NOT within"
         lines = [
-            f"First outputs of mean square {self.start:g}. After {self.taken} sweeps every block is "
-            f"{reached} {self.tolerance:g} decades of its aim; the worst is off by {self.worst:.2g}."
+            f"First outputs of mean square {self.start:g}. After {self.taken} sweeps every block "
+            f"is {reached} {self.tolerance:g} decades of its aim, and all together within "
+            f"{_TOGETHER} times that; the worst is off by {self.worst:.2g}."
         ]
         if missed:
             more = f" and {len(missed) - 6} more" if len(missed) > 6 else ""
@@ -166,6 +171,15 @@ class Bench:
         return [
             replace(b, name=b.name or names.get(id(b.tensor), "a norm's factor")) for b in found
         ]
+
+    def _clear_biases(self) -> None:
+        """Make biases 0: at a small variance torch's default ones would be most of the signal."""
+        parameters = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for block in self.first:
+                name = block.stage.weights.bias if block.stage.weights is not None else ""
+                if block.name in self.active and name in parameters and name not in self.frozen:
+                    parameters[name].zero_()
 
     def _level(self) -> None:
         kernels = {name: tensor for name, tensor in self.active.items() if tensor.dim() > 1}

@@ -1,4 +1,4 @@
-"""Layers in a row: where a block of the gradient's way begins, and where residual branches close."""
+"""Layers in a row: where a block of the gradient's way begins, and where branches close."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass
 
 _COLUMNS = 80
-_NAME, _FOLLOWS = 30, 16  # columns of the table; longer words are cut in front
+_NAME, _FOLLOWS = 28, 16  # columns of the table; longer words are cut in front
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +66,14 @@ class Changes:
     def __str__(self) -> str:
         """Return the table; notes stand below it, each once."""
         notes = list(dict.fromkeys(change.note for change in self.changes if change.note))
-        head = f"{'parameter':{_NAME}} {'after':{_FOLLOWS}} {'fan-in':>6} {'sigma: was':>12} {'now':>7}"
-        lines = [*textwrap.wrap(self.title, _COLUMNS), head]
+        head = f"{'parameter':{_NAME}} {'after':{_FOLLOWS}} {'fan-in':>6}"
+        lines = [*textwrap.wrap(self.title, _COLUMNS), f"{head} {'sigma: was':>12} {'now':>7}"]
         for change in self.changes:
             mark = f" [{notes.index(change.note) + 1}]" if change.note else ""
+            name, follows = _cut(change.parameter, _NAME), _cut(change.follows, _FOLLOWS)
             lines.append(
-                f"{_cut(change.parameter, _NAME):{_NAME}} {_cut(change.follows, _FOLLOWS):{_FOLLOWS}} "
-                f"{change.fan_in:>6} {change.before:>12.3g} {change.after:>7.3g}{mark}"
+                f"{name:{_NAME}} {follows:{_FOLLOWS}} {change.fan_in:>6} "
+                f"{change.before:>12.3g} {change.after:>7.3g}{mark}"
             )
         for number, note in enumerate(notes, start=1):
             lines += textwrap.wrap(f"[{number}] {note}", _COLUMNS, subsequent_indent="    ")

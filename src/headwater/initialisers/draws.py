@@ -89,7 +89,8 @@ def straighten(weight: Tensor, variance: float) -> Tensor:
     reached = (sizes > sizes.max() * 1e-5).to(flat.dtype)
     polar = (left * reached) @ right
     scale = math.sqrt(variance * flat.shape[0] / max(float(reached.sum()), 1.0))
-    return (scale * polar).reshape(weight.shape)
+    straight: Tensor = (scale * polar).reshape(weight.shape)
+    return straight
 
 
 def centrable(weight: Tensor, units_first: bool) -> bool:
