@@ -44,8 +44,8 @@ class Changes:
         ...     parameter="2.weight", follows="relu", fan_in=256, before=0.577, after=1.414)
         >>> print(Changes(title="critical_", changes=(change,)))
         critical_
-        parameter                      after            fan-in   sigma: was     now
-        2.weight                       relu                256        0.577    1.41
+        parameter                    after            fan-in   sigma: was     now
+        2.weight                     relu                256        0.577    1.41
     """
 
     title: str
