@@ -165,6 +165,37 @@ def test_a_table_of_eighty_columns_is_printed(capsys: pytest.CaptureFixture[str]
     assert max(map(len, printed.splitlines())) <= 80
 
 
+def test_an_exploding_start_is_balanced_and_one_of_zeros_is_left() -> None:
+    net = plain("relu", 40, 32)
+    with torch.no_grad():
+        for layer in net[::2]:
+            layer.weight.normal_(std=20)
+    x = torch.randn(16, 32)
+    hw.balance_(net, x, _square, quiet=True)
+    assert abs(log10_ratio(net, x)) < 1
+    for parameter in net.parameters():
+        nn.init.zeros_(parameter)
+    done = hw.balance_(net, x, _square, quiet=True)
+    assert "Nothing was scaled" in str(done)
+
+
+def test_weights_that_meet_in_a_product_are_left_and_named_by_theory() -> None:
+    class Gate(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.gate, self.value = (nn.Linear(16, 16) for _ in range(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.first(x)
+            return torch.sigmoid(self.gate(h)) * self.value(h)
+
+    net = Gate()
+    before = net.gate.weight.detach().clone()
+    done = hw.critical_(net, quiet=True)
+    assert torch.equal(net.gate.weight, before)
+    assert "meets another in mul" in done["gate.weight"].note
+
+
 def test_biases_are_drawn_along_the_critical_line() -> None:
     net = plain("tanh", 3, 256)
     done = hw.critical_(net, bias_variance=0.05, quiet=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from headwater.checks.feeds import Feed
 from headwater.checks.readings import Reading, read
+from headwater.checks.weights import Weights
 from headwater.errors import UsageError
 from headwater.initialisers.blocks import Block, blocks
 from headwater.initialisers.changes import Change
@@ -22,6 +23,7 @@ _LOUD = 2.0  # mean square of the louder batch over the given one's
 _APART = 0.5  # decades of the gradient's norm that such a batch may differ by
 _CLEARLY = 0.5  # of the conflict of rows as they are: what centring must get below to be chosen
 _TOGETHER = 10  # tolerances: small misses of one sign multiply over the depth
+_MATTERS = 0.7  # a conflict of a factor of two; chance alone makes some of narrow layers
 _STEP = 2.0  # decades that one sweep changes a weight by at most
 _NOTHING = 1e-3  # relative change of the loss below which a doubled weight has no effect
 CENTRED = "rows centred: its inputs are all of one sign, and forward and backward would conflict"
@@ -152,6 +154,8 @@ class Bench:
         """Return how far it came."""
         told = {block.name for block in self.first}
         missed = [n for n, p in self.model.named_parameters() if p.dim() > 1 and n not in told]
+        if not self.active:
+            return ("Nothing was scaled: all weights are left as they were.",)
         reached = "within" if self.settled else "NOT within"
         lines = [
             f"First outputs of mean square {self.start:g}. After {self.taken} sweeps every block "
@@ -218,8 +222,9 @@ class Bench:
             weights = uses[0].stage.weights
             if name not in self.active or weights is None or CENTRED in self.notes[name]:
                 continue
-            plain = sum(abs(block.conflict[0]) for block in uses)
-            if sum(abs(block.conflict[1]) for block in uses) >= _CLEARLY * plain:
+            plain = sum(abs(block.conflict[0]) for block in uses) / len(uses)
+            after = sum(abs(block.conflict[1]) for block in uses) / len(uses)
+            if plain < _MATTERS or after >= _CLEARLY * plain or not _varies(weights):
                 continue
             if uses[0].role != "forward" and centrable(weights.tensor, weights.units_first):
                 with torch.no_grad():
@@ -243,6 +248,12 @@ def _turned(weight: Tensor, units_first: bool, change: Any) -> Tensor:
     wide = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
     changed: Tensor = change(wide if units_first else wide.T)
     return changed if units_first else changed.T
+
+
+def _varies(weights: Weights) -> bool:
+    """Whether centred rows would still be most of what they were; those of one value are 0."""
+    centred = _turned(weights.tensor, weights.units_first, centre)
+    return float(centred.square().mean()) > 0.5 * float(weights.tensor.detach().square().mean())
 
 
 def _misses(found: Sequence[Block], active: Mapping[str, Tensor]) -> dict[str, float]:

@@ -54,12 +54,12 @@ def critical_(
     :math:`q' = \sigma_w^2 Var[\phi]`, which is near q. The first weight gives ``variance``, by
     the batch's own mean square. Biases become 0.
 
-    A weight that is normalised afterwards gets 1. The last weight of each of L residual branches
-    of a stream (or the factor of the norm that ends it) gets :math:`1/\sqrt L` of its gain, so
-    the gradient's mean square grows by e at most. Behind pooling and what else theory has no
-    exact formula for, the gain is measured. Transposed convolutions, attention's queries and
-    keys, gates, embeddings and recurrent weights are left as they were. Tied weights are drawn
-    once.
+    A weight that is normalised afterwards gets 1. The last weight of each of L residual
+    branches of a stream (or the factor of the norm that ends it) gets :math:`1/\sqrt L` of its
+    gain, so the gradient's mean square grows by e at most. Behind pooling and what else theory
+    has no exact formula for, the gain is measured. Transposed convolutions, weights whose
+    outputs meet in a product (gates, queries and keys of their own), embeddings and recurrent
+    weights are left as they were. Tied weights are drawn once.
 
     Args:
         model: Changed in place; parameters stay the same objects.
