@@ -43,7 +43,7 @@ zoo: $(DEVELOPER) ## the observer's effect on every architecture of the zoo; slo
 	$(BIN)/python -m pytest -m zoo tests/zoo
 
 simulations: $(DEVELOPER) ## networks drawn by the hundred against what the theory says; minutes
-	$(BIN)/python -m pytest -m slow tests/theory
+	$(BIN)/python -m pytest -m slow tests/theory tests/initialisers
 
 bench: $(DEVELOPER) ## the cost of observing; wants a quiet machine
 	$(BIN)/python benchmarks/overhead.py
