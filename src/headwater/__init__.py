@@ -6,7 +6,7 @@ bound when it is first used.
 Example:
     >>> import headwater as hw
     >>> hw.__all__
-    ['Run', 'check', 'gain', 'watch']
+    ['Run', 'balance_', 'check', 'critical_', 'gain', 'watch']
 """
 
 import sys
@@ -16,16 +16,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from headwater.checks.checking import check
+    from headwater.initialisers.balance import balance_
+    from headwater.initialisers.critical import critical_
     from headwater.runs.reader import Run
     from headwater.session import watch
     from headwater.theory.initialisation import gain
 
-__all__ = ["Run", "check", "gain", "watch"]
+__all__ = ["Run", "balance_", "check", "critical_", "gain", "watch"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Run": "headwater.runs.reader",
+    "balance_": "headwater.initialisers.balance",
     "check": "headwater.checks.checking",
+    "critical_": "headwater.initialisers.critical",
     "gain": "headwater.theory.initialisation",
     "watch": "headwater.session",
 }
