@@ -99,6 +99,6 @@ EXPERIMENT = Experiment(
     ),
     fragile=(
         "Measured before training, over Gaussian inputs. ReLU's shift is a property of the "
-        "function alone: all inputs grow alike with depth, so each unit's value hardly depends on which."
+        "function alone: all inputs grow alike with depth, and a unit hardly tells them apart."
     ),
 )

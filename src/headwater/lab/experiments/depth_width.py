@@ -184,6 +184,7 @@ EXPERIMENT = Experiment(
         "All at one learning rate: deeper networks are helped by smaller steps. Sixty seeds tell "
         "shares apart by about 0.2."
     ),
+    slow=True,
     seeds=60,
     block=30,
     size=(11.0, 4.5),
