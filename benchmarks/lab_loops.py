@@ -34,6 +34,7 @@ class Case:
     dtype: str = "float32"
     widths: tuple[int, ...] = DEEP
     record: Record | None = None
+    backend: str = "auto"
     limit: float = OTHER_LIMIT
 
     def network(self) -> Network:

@@ -7,7 +7,7 @@ engine trains --members at once on all processors. Both run one right after the 
 this process, and the figure is the median over rounds of the ratio of loop time to the engine's
 time per member. Compilation is told apart and not counted.
 
-    python benchmarks/lab_throughput.py --rounds 5 --members 128
+    python benchmarks/lab_throughput.py --rounds 5 --members 256
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ OTHERS = (
     Case(name="clipping by value", clip=Clip(kind="value", limit=0.1)),
     Case(name="batch normalisation", activation="relu", batch_norm=True),
     Case(name="float64", dtype="float64"),
+    Case(name="without numba", backend="stacked"),
     Case(name="everything recorded", record=Record(losses=1, gradients=1, weights=1, units=1)),
 )  # fmt: skip
 
@@ -108,7 +109,7 @@ def engine_seconds(
         data,
         Training(epochs=epochs, optimiser=case.optimiser, clip=case.clip),
         record=case.record or Record(losses=evaluate),
-        resources=Resources(threads=threads or None),
+        resources=Resources(threads=threads or None, backend=case.backend),  # type: ignore[arg-type]
     )
     return (time.perf_counter() - started) / members
 
@@ -178,7 +179,7 @@ def main() -> None:
     """Print the tables; or with --json, every figure. Exit with 1 if a limit is not reached."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="pairs of timings (default 5)")
-    parser.add_argument("--members", type=int, default=128, help="at once (default 128)")
+    parser.add_argument("--members", type=int, default=256, help="at once (default 256)")
     parser.add_argument("--evaluate", type=int, default=10, help="every so many epochs")
     parser.add_argument("--loop-epochs", type=int, default=50, help="the loop's, of 500")
     parser.add_argument("--keras-epochs", type=int, default=20, help="Keras's, of 500")

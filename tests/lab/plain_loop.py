@@ -66,6 +66,13 @@ class Net(nn.Module):
             found.append(getattr(holder, name))
         return found
 
+    def set(self, parameters: Floats) -> None:
+        """Take a vector of parameters."""
+        with torch.no_grad():
+            for part, slot in zip(self.parts(), self.network.slots, strict=True):
+                own = torch.from_numpy(parameters[slot.start : slot.stop].copy())
+                part.copy_(own.view(slot.shape))
+
     def forward(self, x: Tensor, slopes: list[Tensor] | None = None) -> Tensor:
         for layer, linear in enumerate(self.linear[:-1]):
             x = linear(x)
@@ -99,10 +106,7 @@ def plain_training(plan: Plan, member: int) -> Trained:
     torch.set_num_threads(1)
     kind = getattr(torch, plan.network.dtype)
     net = Net(plan.network)
-    first = torch.from_numpy(plan.members.first_parameters(plan.network)[member].copy())
-    with torch.no_grad():
-        for part, slot in zip(net.parts(), plan.network.slots, strict=True):
-            part.copy_(first[slot.start : slot.stop].view(slot.shape))
+    net.set(plan.members.first_parameters(plan.network)[member])
     x, y = (torch.tensor(values, dtype=kind) for values in (plan.data.x, plan.data.y))
     test_x, test_y = (torch.tensor(v, dtype=kind) for v in (plan.data.test_x, plan.data.test_y))
     optimizer = optimizer_of(plan, member, net)

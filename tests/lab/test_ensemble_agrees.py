@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from plain_loop import ACTIVATIONS, plain_training
 from plans import plan, rings
 
@@ -175,3 +176,23 @@ def test_both_backends_agree_where_torch_has_no_such_module(activation: str) -> 
     np.testing.assert_allclose(kernel.gradients.signals, stacked.gradients.signals, **close)
     np.testing.assert_allclose(kernel.losses.test_loss, stacked.losses.test_loss, **close)
     np.testing.assert_allclose(kernel.weights.slopes, stacked.weights.slopes, **close)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("kind", [{}, {"activation": "rrelu"}, {"network": {"batch_norm": True}}])
+def test_a_cuda_device_gives_what_the_processor_gives(kind: dict[str, Any]) -> None:
+    given = plan(record=Record(losses=1, gradients=1, units=1, weights=1, steps=5), **kind)
+    here = run(given, "stacked")
+    there = train(
+        given.network,
+        given.members,
+        given.data,
+        given.training,
+        record=given.record,
+        resources=Resources(device="cuda"),
+    )
+    assert there.last_parameters == pytest.approx(here.last_parameters, rel=2e-3, abs=2e-3)
+    assert there.losses.test_loss == pytest.approx(here.losses.test_loss, rel=2e-3)
+    assert there.gradients is not None
+    assert here.gradients is not None
+    assert there.gradients.signals == pytest.approx(here.gradients.signals, rel=2e-3, abs=1e-4)

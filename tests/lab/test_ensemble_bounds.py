@@ -182,6 +182,12 @@ def test_no_more_memory_is_taken_than_was_said(recorded: Record) -> None:
     assert 0.5 * said < taken < 1.5 * said + 200_000
 
 
+def test_progress_is_told_between_records_that_are_far_apart() -> None:
+    told: list[Progress] = []
+    run(plan(seeds=range(16), epochs=100, record=Record(losses=0)), told.append, backend="kernel")
+    assert [each.done for each in told] == [0, 320, 640, 960, 1280, 1600]
+
+
 def test_blocks_follow_the_memory_and_threads_the_blocks() -> None:
     given = plan(seeds=range(100))
     roomy = division.divide(given, Resources(backend="kernel", threads=8))
@@ -211,6 +217,22 @@ def test_a_fault_in_a_block_comes_out_of_the_call(monkeypatch: pytest.MonkeyPatc
     for threads in (1, 2):
         with pytest.raises(ZeroDivisionError):
             run(plan(seeds=range(64)), backend="kernel", threads=threads)
+
+
+def test_a_fault_in_one_block_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    whole = division.follow
+
+    def broken(block: Any, given: Plan, sheets: Any, rows: range, tell: Any) -> None:
+        begun.append(rows.start)
+        if rows.start == 16:
+            raise ZeroDivisionError
+        whole(block, given, sheets, rows, tell)
+
+    monkeypatch.setattr(division, "follow", broken)
+    with pytest.raises(ZeroDivisionError):
+        run(plan(seeds=range(640), epochs=2000), backend="kernel", threads=2)
+    assert len(begun) < 20
 
 
 def test_without_numba_the_stacked_backend_serves(monkeypatch: pytest.MonkeyPatch) -> None:

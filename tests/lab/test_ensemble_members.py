@@ -88,7 +88,7 @@ def test_small_blocks_of_the_stacked_backend_change_no_bit(kind: dict[str, Any])
     given = plan(seeds=range(70), record=ALL, epochs=1, **kind)
     little = recorded_bytes(given) + STACKED * stacked_member_bytes(given)
     parts = division.divide(given, Resources(backend="stacked", memory_bytes=little))
-    assert parts.members == STACKED
+    assert (parts.members, parts.at_once) == (STACKED, 1)
     assert_same(run(given, backend="stacked"), run(given, backend="stacked", memory_bytes=little))
 
 

@@ -42,14 +42,6 @@ def run(given: Plan, backend: str = "kernel") -> History:
     )
 
 
-def torch_net(network: Network, parameters: np.ndarray) -> Net:
-    net = Net(network)
-    with torch.no_grad():
-        for part, slot in zip(net.parts(), network.slots, strict=True):
-            part.copy_(torch.from_numpy(parameters[slot.start : slot.stop].copy()).view(slot.shape))
-    return net
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("activation", ["tanh", "relu", "prelu"])
@@ -67,7 +59,8 @@ def test_gradient_norms_are_autograds_over_all_training_points(
     first = given.members.first_parameters(given.network)
     x, y = torch.tensor(given.data.x), torch.tensor(given.data.y)
     for member in range(3):
-        net = torch_net(given.network, first[member])
+        net = Net(given.network)
+        net.set(first[member])
         signals: list[torch.Tensor] = []
         for linear in net.linear:
             linear.register_forward_hook(lambda _m, _i, out, kept=signals: kept.append(out))
@@ -220,6 +213,30 @@ def test_a_history_tells_who_learns_when_and_what_moved() -> None:
     moved = [np.abs(b - a).sum((1, 2)) / np.abs(a).sum((1, 2)) for a, b in zip(before, after)]  # noqa: B905
     assert found.relative_change() == pytest.approx(np.stack(moved, 1), rel=1e-5)
     assert found.relative_change().shape == (8, 3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_all_can_be_recorded_of_a_network_without_hidden_layers(backend: str) -> None:
+    everything = Record(losses=1, gradients=1, weights=1, units=1, steps=2)
+    found = run(plan(widths=(2, 1), record=everything), backend)
+    assert found.gradients is not None
+    assert found.units is not None
+    assert found.weights is not None
+    assert found.gradients.signals.shape == (3, 4, 1)
+    assert found.units.dead.shape == (3, 4, 0)
+    assert [layer.shape for layer in found.weights.l1] == [(3, 4, 1)]
+    assert found.weights.slopes.shape == (3, 4, 0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_epochs_leave_the_first_parameters(backend: str) -> None:
+    found = run(plan(epochs=0, record=Record(losses=1, gradients=1, steps=5)), backend)
+    assert (found.first_parameters == found.last_parameters).all()
+    assert found.losses.epochs.tolist() == [0]
+    assert found.steps is not None
+    assert found.steps.loss.shape == (3, 0)
+    assert found.finite.all()
+    assert found.relative_change() == pytest.approx(np.zeros((3, 3)))
 
 
 def test_histories_of_parts_join_to_that_of_the_whole() -> None:

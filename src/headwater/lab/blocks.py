@@ -21,6 +21,10 @@ Tell = Callable[[int], None]
 """Called with a number of member-epochs that are done."""
 
 
+AT_A_TIME = 20
+"""Epochs between two words about progress, which is also where an interrupted training stops."""
+
+
 class Block(Protocol):
     """Some members of an ensemble, in the hands of a backend."""
 
@@ -73,50 +77,53 @@ class Sheets:
 
     def history(self, plan: Plan, backend: str) -> History:
         """Return what the sheets hold, by its names."""
-        record, network = plan.record, plan.network
-        epochs = plan.epochs_of(record.losses)
-        train_loss, test_loss, train_accuracy, test_accuracy = np.moveaxis(self.losses, 2, 0)
-        ends = np.cumsum(network.widths[1:])[:-1]
+        record = plan.record
         return History(
-            network=network,
+            network=plan.network,
             seeds=np.asarray(plan.members.seeds, dtype=np.int64),
             learning_rates=plan.members.learning_rates(plan.training.optimiser),
-            losses=Losses(
-                epochs=epochs,
-                train_loss=train_loss,
-                test_loss=test_loss,
-                train_accuracy=train_accuracy,
-                test_accuracy=test_accuracy,
-            ),
+            losses=self._losses(plan.epochs_of(record.losses)),
             first_parameters=self.first,
             last_parameters=self.last,
             first_non_finite=self.non_finite,
             backend=backend,
-            gradients=Gradients(
-                epochs=plan.epochs_of(record.gradients),
-                weights=self.gradients[:, :, 0],
-                signals=self.gradients[:, :, 1],
-            )
+            gradients=self._gradients(plan.epochs_of(record.gradients))
             if record.gradients
             else None,
-            weights=UnitWeights(
-                epochs=plan.epochs_of(record.weights),
-                l1=tuple(np.split(self.l1, ends, axis=2)),
-                slopes=self.slopes,
-            )
-            if record.weights
-            else None,
-            units=Units(
-                epochs=plan.epochs_of(record.units),
-                dead=self.units[:, :, 0],
-                saturated=self.units[:, :, 1],
-            )
-            if record.units
-            else None,
-            steps=Steps(loss=self.steps[:, :, 0], gradient_norm=self.steps[:, :, 1])
-            if record.steps
-            else None,
+            weights=self._weights(plan) if record.weights else None,
+            units=self._units(plan.epochs_of(record.units)) if record.units else None,
+            steps=self._steps() if record.steps else None,
         )
+
+    def _losses(self, epochs: NDArray[np.int64]) -> Losses:
+        train_loss, test_loss, train_accuracy, test_accuracy = np.moveaxis(self.losses, 2, 0)
+        return Losses(
+            epochs=epochs,
+            train_loss=train_loss,
+            test_loss=test_loss,
+            train_accuracy=train_accuracy,
+            test_accuracy=test_accuracy,
+        )
+
+    def _gradients(self, epochs: NDArray[np.int64]) -> Gradients:
+        weights, signals = np.moveaxis(self.gradients, 2, 0)
+        return Gradients(epochs=epochs, weights=weights, signals=signals)
+
+    def _weights(self, plan: Plan) -> UnitWeights:
+        ends = np.cumsum(plan.network.widths[1:])[:-1]
+        return UnitWeights(
+            epochs=plan.epochs_of(plan.record.weights),
+            l1=tuple(np.split(self.l1, ends, axis=2)),
+            slopes=self.slopes,
+        )
+
+    def _units(self, epochs: NDArray[np.int64]) -> Units:
+        dead, saturated = np.moveaxis(self.units, 2, 0)
+        return Units(epochs=epochs, dead=dead, saturated=saturated)
+
+    def _steps(self) -> Steps:
+        loss, gradient_norm = np.moveaxis(self.steps, 2, 0)
+        return Steps(loss=loss, gradient_norm=gradient_norm)
 
 
 def sheet_bytes(plan: Plan) -> int:
@@ -152,9 +159,10 @@ def follow(block: Block, plan: Plan, sheets: Sheets, rows: range, tell: Tell) ->
     count = len(rows)
     sheets.first[own] = block.parameters()[:count]
     for place, epoch in enumerate(stops):
-        if place:
-            block.advance(stops[place - 1], epoch)
-            tell(len(rows) * (epoch - stops[place - 1]))
+        for first in range(stops[place - 1] if place else epoch, epoch, AT_A_TIME):
+            stop = min(first + AT_A_TIME, epoch)
+            block.advance(first, stop)
+            tell(count * (stop - first))
         columns = {name: at[epoch] for name, at in due.items() if epoch in at}
         _write(block, plan, sheets, rows, columns)
     sheets.last[own] = block.parameters()[:count]

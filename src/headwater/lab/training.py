@@ -219,7 +219,7 @@ class Resources:
     Attributes:
         memory_bytes: Limit of the engine's own memory; the ensemble is worked on in blocks that
             fit.
-        threads: Blocks at a time on the CPU; the processors there are if None.
+        threads: Blocks at a time of the kernel; the processors there are if None.
         backend: ``kernel`` is compiled by numba and needs the extra ``lab``; ``stacked`` is
             batched PyTorch; ``auto`` takes the kernel where it can.
         device: A torch device; other than ``cpu`` it is always ``stacked``.
