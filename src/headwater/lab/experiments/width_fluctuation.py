@@ -167,7 +167,8 @@ EXPERIMENT = Experiment(
     ),
     fragile=(
         "Five is the leading order; layers of five to ten units have nearly twice that, and the "
-        "exact figure of `headwater.theory.fluctuation` is what is tested. Dead networks are left out."
+        "exact figure of `headwater.theory.fluctuation` is what is tested. Dead networks are left "
+        "out."
     ),
     seeds=400,
     block=100,
