@@ -22,7 +22,7 @@ class Small:
 CIRCLES = {"every": 20}
 SMALL = {
     "two-circles": Small(wrong={"noise": 0.3}),
-    "shallow-tanh-learns": Small(cut=CIRCLES, wrong={"weights": "xavier"}),
+    "shallow-tanh-learns": Small(cut=CIRCLES, wrong={"hidden": 5}),
     "tanh-uniform-fails": Small(cut=CIRCLES, wrong={"weights": "xavier"}),
     "uniform-weights-align": Small(wrong={"bad": "xavier"}),
     "xavier-rescues-tanh": Small(cut=CIRCLES, wrong={"weights": "uniform"}),

@@ -18,7 +18,6 @@ SEEDS, OFFSET = int(os.environ.get("LAB_SEEDS", "60")), int(os.environ.get("LAB_
 def test_a_claim_is_not_refuted_by_a_few_seeds(name: str, tmp_path: Path) -> None:
     outcome = run(small(name), seeds=SMALL[name].seeds, offset=500, out=tmp_path)
     assert outcome.verdict.of("does not hold") == []
-    assert outcome.verdict.of("holds") != []
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -12,7 +12,7 @@ from headwater.lab import intervals
 from headwater.lab.circles import Circles, Weights, members, train_circles
 from headwater.lab.claims import share
 from headwater.lab.experiment import Experiment
-from headwater.lab.pictures import Style
+from headwater.lab.pictures import Style, draw_legend
 from headwater.lab.rows import Array, Rows, Tables
 
 ARMS: Mapping[str, Circles] = {
@@ -74,7 +74,7 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
             xticks=rows.distinct("hidden"),
         )
     axes[0].set_ylabel("share that learns (band: 95 % interval)")
-    axes[1].legend(loc="center right")
+    draw_legend(axes[1], loc="center right")
 
 
 def found(tables: Tables) -> str:
