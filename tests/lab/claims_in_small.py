@@ -29,6 +29,7 @@ SMALL = {
     "adam-rescues-tanh": Small(cut=CIRCLES, wrong={"weights": "xavier"}),
     "relu-he-learns": Small(cut=CIRCLES, wrong={"weights": "uniform"}),
     "weights-that-do-not-move": Small(wrong={"stuck": "xavier"}),
+    "derivatives": Small(wrong={"scale": 2.0}),
     "activations": Small(
         cut={"activations": ("tanh",)}, wrong={"weights": ("uniform", "he", "xavier")}
     ),

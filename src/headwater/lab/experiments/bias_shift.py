@@ -62,7 +62,7 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
         ylabel="mean over inputs / size (root mean square)",
         ylim=(0, 1),
     )
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left")
 
 
 def found(tables: Tables) -> str:
