@@ -13,10 +13,10 @@ DEVELOPER := $(VENV)/.developer-$(TORCH_NAME)
 PIP := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports check zoo simulations bench bench-lab readme clean
+.PHONY: help demo test lint types imports check zoo simulations bench bench-lab lab-test gallery readme clean
 
 # Tiny networks: two threads are slower than one, and far slower on a machine that is shared.
-test zoo: export OMP_NUM_THREADS ?= 1
+test zoo lab-test gallery: export OMP_NUM_THREADS ?= 1
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -51,6 +51,13 @@ bench: $(DEVELOPER) ## the cost of observing; wants a quiet machine
 
 bench-lab: $(DEVELOPER) ## ensembles against plain loops, and how their cost grows
 	$(BIN)/python benchmarks/lab_throughput.py
+
+lab-test: $(DEVELOPER) ## every experiment's bands; SEEDS=60 and OFFSET=0 choose the seeds
+	LAB_SEEDS=$(or $(SEEDS),60) LAB_OFFSET=$(or $(OFFSET),0) \
+		$(BIN)/python -m pytest -m lab tests/lab
+
+gallery: $(DEVELOPER) ## run all experiments and write docs/gallery; half an hour
+	$(BIN)/python docs/fill_gallery.py
 
 readme: $(PLAIN) ## paste the demo's real output into README.md
 	$(BIN)/python docs/fill_readme.py

@@ -29,6 +29,7 @@ class Experiment(Generic[S]):
         found: What the tables say, as Markdown, with their numbers.
         literature: What was published, and where.
         fragile: What the result hangs on.
+        slow: Minutes on one core: worth processes of its own, and left out of the short tests.
         exact: Nothing is drawn at random: it is measured once, whatever the seeds.
         seeds: How many are measured unless told otherwise.
         block: Seeds that are measured, and kept, together.
@@ -45,6 +46,7 @@ class Experiment(Generic[S]):
     literature: str
     fragile: str
     exact: bool = False
+    slow: bool = False
     seeds: int = 100
     block: int = 50
     size: tuple[float, float] = (9.0, 4.5)

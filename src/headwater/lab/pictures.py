@@ -119,6 +119,12 @@ def save_pictures(
     return paths
 
 
+def draw_legend(axes: Any, **where: Any) -> None:
+    """Draw a legend if anything has a label: a run of a few arms may have left none."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(**where)
+
+
 def draw_curves(axes: Any, x: Array, curves: Array, colour: str, label: str = "") -> None:
     """Draw seeds ``[seeds, x]`` as thin lines and their median as a thick one."""
     for curve in curves[:MOST_LINES]:

@@ -6,7 +6,10 @@ measured it (on one kind of machine), and may be measured again when a worker di
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
+import re
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +22,7 @@ from headwater.errors import MissingExtraError, UsageError
 from headwater.lab.rows import Array, Tables
 
 RETRIES = 3  # of a block whose Ray worker died
+CONNECT_S = 5.0  # seconds that a cluster's address has to answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +103,11 @@ class Ray:
         self._ray = ray
         if ray.is_initialized():
             return
+        _refuse_silence(address)
         try:
-            ray.init(address=address or None, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address or None, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UsageError(
-                f"no Ray cluster at {address!r}: {str(error).splitlines()[0]}; "
-                "`ray start --head` makes one, --ray alone uses this machine"
-            ) from error
+            raise _no_cluster(address, str(error).splitlines()[0]) from error
 
     def results(self, tasks: Sequence[Task], /) -> Iterator[tuple[range, Tables]]:
         """See :class:`Workers`."""
@@ -130,6 +132,24 @@ class Ray:
         except exceptions.RayError as error:
             raise WorkerDiedError(f"Ray: {str(error).splitlines()[0]}") from error
         return tables
+
+
+def _refuse_silence(address: str) -> None:
+    """Look whether anything listens there: Ray itself tries for minutes, and then ends us."""
+    match = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
+    if match is None:
+        return  # "auto", or a name that Ray knows
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, str(error)) from error
+
+
+def _no_cluster(address: str, why: str) -> UsageError:
+    return UsageError(
+        f"no Ray cluster at {address!r}: {why}; "
+        "`ray start --head` makes one, --ray alone uses this machine"
+    )
 
 
 def _measured(task: Task) -> Tables:

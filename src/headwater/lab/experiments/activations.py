@@ -170,7 +170,7 @@ FIRST = {
     "silu": 60,
     "hardswish": 78,
 }
-RATIOS = {
+RATIOS: Mapping[tuple[str, Weights], float] = {
     ("sigmoid", "xavier"): 6.6e-4,
     ("tanh", "xavier"): 0.56,
     ("relu", "xavier"): 0.13,
@@ -214,9 +214,9 @@ def bands(activations: tuple[str, ...] = tuple(NAMES)) -> tuple[Assertion, ...]:
                     weights="he",
                 )
             )
-        for (one, drawn), ratio in RATIOS.items():
+        for (one, label), ratio in RATIOS.items():
             if one == name:
-                says = f"{NAMES[name]}, {WEIGHTS[drawn]}: |dL/dz_1| / |dL/dz_L| at first"
+                says = f"{NAMES[name]}, {WEIGHTS[label]}: |dL/dz_1| / |dL/dz_L| at first"
                 found.append(
                     median(
                         says,
@@ -225,7 +225,7 @@ def bands(activations: tuple[str, ...] = tuple(NAMES)) -> tuple[Assertion, ...]:
                         ratio * 1.6,
                         table="gradients",
                         activation=name,
-                        weights=drawn,
+                        weights=label,
                     )
                 )
     return tuple(found)

@@ -123,6 +123,7 @@ EXPERIMENT = Experiment(
         "state at torch's default is as small as the LSTM's, learns all the same: gates open in "
         "training, as the marked inputs come at any step, recent ones too."
     ),
+    slow=True,
     seeds=SEEDS,
     block=15,
     size=(11.0, 4.6),

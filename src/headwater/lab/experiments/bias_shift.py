@@ -62,7 +62,7 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
         ylabel="mean over inputs / size (root mean square)",
         ylim=(0, 1),
     )
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left")
 
 
 def found(tables: Tables) -> str:
@@ -99,6 +99,6 @@ EXPERIMENT = Experiment(
     ),
     fragile=(
         "Measured before training, over Gaussian inputs. ReLU's shift is a property of the "
-        "function alone: all inputs grow alike with depth, so each unit's value hardly depends on which."
+        "function alone: all inputs grow alike with depth, and a unit hardly tells them apart."
     ),
 )

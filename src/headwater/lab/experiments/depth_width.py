@@ -12,7 +12,7 @@ from headwater.lab import intervals
 from headwater.lab.circles import Circles, Weights, members, train_circles
 from headwater.lab.claims import share
 from headwater.lab.experiment import Experiment
-from headwater.lab.pictures import Style
+from headwater.lab.pictures import Style, draw_legend
 from headwater.lab.rows import Array, Rows, Tables
 
 ARMS: Mapping[str, Circles] = {
@@ -74,7 +74,7 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
             xticks=rows.distinct("hidden"),
         )
     axes[0].set_ylabel("share that learns (band: 95 % interval)")
-    axes[1].legend(loc="center right")
+    draw_legend(axes[1], loc="center right")
 
 
 def found(tables: Tables) -> str:
@@ -184,6 +184,7 @@ EXPERIMENT = Experiment(
         "All at one learning rate: deeper networks are helped by smaller steps. Sixty seeds tell "
         "shares apart by about 0.2."
     ),
+    slow=True,
     seeds=60,
     block=30,
     size=(11.0, 4.5),

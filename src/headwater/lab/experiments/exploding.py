@@ -13,7 +13,7 @@ from headwater.lab.datasets import regression
 from headwater.lab.draws import Initialiser, he_uniform, xavier_uniform
 from headwater.lab.experiment import Experiment
 from headwater.lab.optimisers import Clip, ClipKind
-from headwater.lab.pictures import Style, draw_dots
+from headwater.lab.pictures import Style, draw_dots, draw_legend
 from headwater.lab.rows import Array, Rows, Tables
 
 
@@ -99,6 +99,8 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
     rows = tables["members"]
     for kind, colour in zip(LIMITS, style.palette, strict=False):
         limits = [x for x in LIMITS[kind] if f"{WORDS[kind]} {x:g}" in rows.distinct("way")]
+        if not limits:
+            continue
         errors = [rows.where(way=f"{WORDS[kind]} {x:g}")["test_mse"] for x in limits]
         ends = np.array([np.nanpercentile(e, [10, 50, 90]) for e in errors])
         left.fill_between(limits, ends[:, 0], ends[:, 2], color=colour, alpha=0.2, lw=0)
@@ -121,7 +123,7 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
         ylabel="test mean squared error",
         title="After 100 epochs (median, 10 to 90 % of the seeds)",
     )
-    left.legend()
+    draw_legend(left)
     for at, (way, colour) in enumerate(
         (("raw targets", style.palette[1]), ("standardised targets", style.palette[3]))
     ):

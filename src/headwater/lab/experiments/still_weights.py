@@ -46,7 +46,8 @@ def measure(settings: Settings, seeds: Array) -> Tables:
 
 def _ended(arm: str, way: Circles, history: History) -> Rows:
     moved = history.relative_change()
-    hidden = np.median(moved[:, :-1], axis=1) / moved[:, -1]
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0/0 of a dead network is NaN
+        hidden = np.median(moved[:, :-1], axis=1) / moved[:, -1]
     return Rows.of(**members(way, history, arm=arm).columns, hidden_to_output=hidden)
 
 

@@ -187,6 +187,7 @@ EXPERIMENT = Experiment(
         "with more. The gradient is that before training, by h; a large one does not promise that "
         "the task is learned, nor a small one that it is not."
     ),
+    slow=True,
     seeds=SEEDS,
     block=15,
     size=(12.0, 5.2),

@@ -168,6 +168,7 @@ EXPERIMENT = Experiment(
         "Sixteen units a layer are few for a theory of infinite width, and one hundred epochs "
         "few for training: more epochs widen the map, as slow is not the same as untrainable."
     ),
+    slow=True,
     seeds=20,
     block=10,
     size=(11.0, 4.8),

@@ -166,8 +166,9 @@ EXPERIMENT = Experiment(
         "(2020), arXiv:1812.05994, give the law: normal, of variance 5 times that sum."
     ),
     fragile=(
-        "Five is the leading order; layers of five to ten units have nearly twice that, and the exact "
-        "figure of `headwater.theory.fluctuation` is what is tested. Dead networks are left out."
+        "Five is the leading order; layers of five to ten units have nearly twice that, and the "
+        "exact figure of `headwater.theory.fluctuation` is what is tested. Dead networks are left "
+        "out."
     ),
     seeds=400,
     block=100,
