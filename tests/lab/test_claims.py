@@ -73,6 +73,16 @@ def test_every_value_means_every_one() -> None:
     assert answer(every("it", "x", 0, 1), x=[0.5, math.nan]) == "does not hold"
 
 
+def test_of_every_value_the_one_nearest_to_an_end_is_told() -> None:
+    rows = {"members": Rows.of(x=[0.5, 0.9, 0.2])}
+    (told,) = judge([every("it", "x", 0, 1)], rows).judgements
+    assert told.estimate.value == 0.9
+    (told,) = judge([every("it", "x", -math.inf, 1)], rows).judgements
+    assert told.estimate.value == 0.9
+    same = {"members": Rows.of(x=[-math.inf])}
+    assert judge([every("it", "x", -math.inf, -math.inf)], same).answer == "holds"
+
+
 def test_one_refuted_assertion_refutes_the_claim() -> None:
     rows = {"members": Rows.of(x=[0.5] * 100)}
     claims = [every("right", "x", 0, 1), every("wrong", "x", 2, 3), share("none", "x", 0, 1, x=9)]

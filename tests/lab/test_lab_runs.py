@@ -14,6 +14,7 @@ from toy_experiment import TOY
 
 from headwater.errors import ResultsNotKeptError, UsageError
 from headwater.lab import results
+from headwater.lab.experiments import EXPERIMENTS
 from headwater.lab.gallery import write_gallery
 from headwater.lab.runner import run
 from headwater.lab.workers import Processes
@@ -65,6 +66,13 @@ def test_other_settings_never_meet_in_a_table(
     other = run(toy.changed(scale=2.0), out=tmp_path)
     assert len(measured()) == 6
     assert other.tables["members"]["x"][0] == 2 * one.tables["members"]["x"][0]
+
+
+def test_only_code_that_measures_decides_what_is_measured_again() -> None:
+    circles = {file.stem for file in results._sources(EXPERIMENTS["xavier-rescues-tanh"])}
+    assert {"circles", "ensemble", "network", "lanes"} <= circles
+    assert not {"recurrent", "pictures", "claims", "gallery"} & circles
+    assert "recurrent" in {file.stem for file in results._sources(EXPERIMENTS["through-time"])}
 
 
 def test_another_release_of_a_library_measures_again(

@@ -232,8 +232,11 @@ def _answer(band: Assertion, seen: Estimate) -> Answer:
 def _worst(numbers: Any, band: Assertion) -> Estimate:
     if len(numbers) == 0:
         return Estimate(value=math.nan, low=math.nan, high=math.nan, count=0)
-    outside = [x for x in numbers if not band.low <= x <= band.high]
-    value = float(outside[0] if outside else numbers[0])
+    # The value that is furthest out, or nearest to an end of the band: all others are better.
+    with np.errstate(invalid="ignore"):
+        room = np.minimum(numbers - band.low, band.high - numbers)
+    room = np.where(np.isnan(numbers), -np.inf, np.nan_to_num(room, nan=0.0))
+    value = float(numbers[np.argmin(room)])
     return Estimate(value=value, low=value, high=value, count=len(numbers))
 
 

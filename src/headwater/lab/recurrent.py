@@ -34,9 +34,8 @@ class Cell:
     Attributes:
         kind: ``rnn`` is tanh's, ``relu`` the same with ReLU.
         recurrent: ``torch`` draws all of U(±1/sqrt(units)), as ``nn.RNN`` and its like do;
-            ``orthogonal`` is of each gate's recurrent weights, with Xavier's for the input's and
-            biases of 0; ``identity`` is Le, Jaitly and Hinton's (2015), arXiv:1504.00941, with
-            N(0, 0.001^2) for the input's.
+            ``orthogonal`` (each gate by itself) and ``identity`` are of the recurrent weights, the
+            input's are then Xavier's and the biases 0.
         forget: Bias of the LSTM's forget gate; ``chrono`` draws it for the length of the task.
     """
 
@@ -81,11 +80,7 @@ def _drawn(cell: Cell, seed: int, inputs: int, units: int, length: int) -> list[
     if cell.recurrent == "torch":
         return found
     xavier = math.sqrt(6 / (inputs + units))
-    found[0] = (
-        stream.normal(0, 0.001, shapes[0])
-        if cell.recurrent == "identity"
-        else stream.uniform(-xavier, xavier, shapes[0])
-    )
+    found[0] = stream.uniform(-xavier, xavier, shapes[0])
     squares = [
         np.eye(units) if cell.recurrent == "identity" else _orthogonal(units, stream)
         for _ in range(gates)

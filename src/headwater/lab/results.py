@@ -32,7 +32,7 @@ from headwater.lab.rows import Rows, Tables
 LIBRARIES = ("headwater", "numpy", "scipy", "torch", "numba", "scikit-learn")
 
 # Parts of the laboratory, and definitions of an experiment's file, that measure nothing: a better
-# picture or another band needs no new training.
+# picture or another band needs no new training, nor does a change in what it does not import.
 SHOWS_ONLY = (
     "claims",
     "experiment",
@@ -121,11 +121,30 @@ def _write(folder: Path, tables: Tables) -> None:
 
 
 def _sources(experiment: Experiment[Any]) -> Iterator[Path]:
-    lab = Path(__file__).parent
-    yield from sorted(file for file in lab.glob("*.py") if file.stem not in SHOWS_ONLY)
     own = getattr(sys.modules[experiment.measure.__module__], "__file__", None)
-    if own is not None:
-        yield Path(own)
+    waiting, seen = [Path(own)] if own else [], set()
+    while waiting:
+        file = waiting.pop()
+        if file not in seen:
+            seen.add(file)
+            waiting += _imported(file)
+    yield from sorted(seen)
+
+
+def _imported(file: Path) -> Iterator[Path]:
+    """Go through the files of the laboratory that a file imports, at its top or in a function."""
+    lab = Path(__file__).parent
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or node.module is None:
+            continue
+        parts = node.module.split(".")
+        if parts[:2] != ["headwater", "lab"]:
+            continue
+        # A name may be a module's own or a module of the package.
+        for tail in (parts[2:], *([*parts[2:], alias.name] for alias in node.names)):
+            found = lab.joinpath(*tail).with_suffix(".py") if tail else lab / "__init__.py"
+            if found.is_file() and found.stem not in SHOWS_ONLY:
+                yield found
 
 
 def _measuring(file: Path) -> str:

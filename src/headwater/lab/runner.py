@@ -91,21 +91,27 @@ def run(
             if told is not None:
                 told(len(done), len(blocks))
         whole = joined_tables([done[block] for block in blocks])
-        outcome = Outcome(
-            experiment=experiment,
-            seeds=span,
-            tables=whole,
-            verdict=experiment.judge(whole),
-            folder=store.folder,
-            resumed=resumed,
-        )
-        store.finish(whole, outcome.to_json())
-        draw(outcome, store.folder)
+        return _finished(experiment, span, whole, store, resumed)
     except (OSError, WorkerDiedError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise ResultsNotKeptError(
             experiment.name, why, kept=len(done), blocks=len(blocks)
         ) from error
+
+
+def _finished(
+    experiment: Experiment[Any], span: range, whole: Tables, store: Store, resumed: int
+) -> Outcome:
+    outcome = Outcome(
+        experiment=experiment,
+        seeds=span,
+        tables=whole,
+        verdict=experiment.judge(whole),
+        folder=store.folder,
+        resumed=resumed,
+    )
+    store.finish(whole, outcome.to_json())
+    draw(outcome, store.folder)
     return outcome
 
 

@@ -82,6 +82,12 @@ def _ratio(one: Circles, seeds: Array, name: str, label: str) -> Rows:
 def draw(tables: Tables, figure: Any, style: Style) -> None:
     """Draw shares as a table of colours, and the gradient's ratio beside it."""
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.5], sharey=True)
+    _draw_shares(left, tables, style)
+    _draw_ratios(right, tables, style)
+
+
+def _draw_shares(left: Any, tables: Tables, style: Style) -> None:
+    """The share that learns, as a table of colours."""
     names = tables["members"].distinct("activation")
     shares = _shares(tables, names)
     left.imshow(shares, cmap=style.heat, vmin=0, vmax=1, aspect="auto")
@@ -100,6 +106,11 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
     left.set_yticks(range(len(names)))
     left.set_yticklabels([NAMES.get(name, name) for name in names])
     left.grid(visible=False)
+
+
+def _draw_ratios(right: Any, tables: Tables, style: Style) -> None:
+    """The gradient's ratio at first, three draws a row."""
+    names = tables["members"].distinct("activation")
     for column, (drawn, label) in enumerate(WEIGHTS.items()):
         for row, name in enumerate(names):
             ratio = tables["gradients"].where(activation=name, weights=drawn)["signal_ratio"]

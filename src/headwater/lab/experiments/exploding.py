@@ -96,6 +96,12 @@ def _trained(name: str, settings: Settings, seeds: Array) -> Rows:
 def draw(tables: Tables, figure: Any, style: Style) -> None:
     """Draw the test error by the clip's limit, and the first gradient's norm."""
     left, right = figure.subplots(1, 2, width_ratios=[1.7, 1])
+    _draw_errors(left, tables, style)
+    _draw_norms(right, tables, style)
+
+
+def _draw_errors(left: Any, tables: Tables, style: Style) -> None:
+    """The test error by the clip's limit."""
     rows = tables["members"]
     for kind, colour in zip(LIMITS, style.palette, strict=False):
         limits = [x for x in LIMITS[kind] if f"{WORDS[kind]} {x:g}" in rows.distinct("way")]
@@ -124,6 +130,11 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
         title="After 100 epochs (median, 10 to 90 % of the seeds)",
     )
     draw_legend(left)
+
+
+def _draw_norms(right: Any, tables: Tables, style: Style) -> None:
+    """The gradient's norm at the first step."""
+    rows = tables["members"]
     for at, (way, colour) in enumerate(
         (("raw targets", style.palette[1]), ("standardised targets", style.palette[3]))
     ):

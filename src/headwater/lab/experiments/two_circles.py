@@ -71,6 +71,12 @@ def _best_radius(settings: Settings) -> float:
 def draw(tables: Tables, figure: Any, style: Style) -> None:
     """Draw the points, and the two laws of distance that overlap."""
     left, right = figure.subplots(1, 2)
+    _draw_points(left, tables, style)
+    _draw_laws(right, tables, style)
+
+
+def _draw_points(left: Any, tables: Tables, style: Style) -> None:
+    """The points of both halves."""
     for inner, tint, words in ((False, 0, "outer, class 0"), (True, 1, "inner, class 1")):
         for test, alpha in ((False, 0.9), (True, 0.35)):
             rows = tables["points"].where(inner=inner, test=test)
@@ -92,6 +98,10 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
         ylabel="second input",
     )
     left.legend(loc="center", markerscale=2)
+
+
+def _draw_laws(right: Any, tables: Tables, style: Style) -> None:
+    """How distances from the centre are distributed."""
     r, noise = np.linspace(0.3, 1.5, 400), float(tables["members"]["noise"][0])
     laws = [rice(radius / noise, scale=noise).pdf(r) for radius in RADII]
     for law, colour, words in zip(laws, style.palette, ("outer", "inner"), strict=False):

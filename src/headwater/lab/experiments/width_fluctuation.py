@@ -80,7 +80,12 @@ def _log_gain(widths: tuple[int, ...], slope: float, seed: int) -> float:
 def draw(tables: Tables, figure: Any, style: Style) -> None:
     """Draw each shape's distribution, and the variance against depth over width."""
     left, right = figure.subplots(1, 2)
-    rows = tables["members"]
+    _draw_draws(left, tables["members"], style)
+    _draw_variances(right, tables["members"], style)
+
+
+def _draw_draws(left: Any, rows: Rows, style: Style) -> None:
+    """A dot a draw."""
     for at, shape in enumerate(SHAPES):
         logs = rows.where(shape=shape)["log_square"] / (2 * np.log(10))
         draw_dots(left, at, logs, style.palette[at % 6], spread=0.6)
@@ -90,6 +95,10 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
         xticks=range(len(SHAPES)),
     )
     left.set_xticklabels(SHAPES, rotation=35, ha="right")
+
+
+def _draw_variances(right: Any, rows: Rows, style: Style) -> None:
+    """Measured and predicted variances."""
     for at, shape in enumerate(SHAPES):
         here = rows.where(shape=shape)
         one, theory = intervals.mean(_numbers(here["ratio"])), here["theory_variance"][0]
