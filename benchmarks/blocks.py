@@ -2,11 +2,11 @@
 
 ``overhead.py`` times whole runs, minutes apart, and other work on the machine moves those by more
 than the limits. Here a training is observed for half a second, then goes on unobserved for half a
-second, and so on: what slows the machine slows both. The observation's clock stands still
-meanwhile, so that its budget is that of a run as long as its own blocks. The figure is the sum of
-the observed blocks over the sum of the others, first samples included, with an interval from
-resampling pairs of blocks; start-up and closing of a whole process are measured apart and added for
-a run of --seconds.
+second, and so on, so that what slows the machine slows both; and it is the processor's time that is
+taken, which waits for nobody. The observation's clock stands still meanwhile, so that its budget is
+that of a run as long as its own blocks. The figure is the sum of the observed blocks over the sum of
+the others, first samples included, with an interval from resampling pairs of blocks; start-up and
+closing of a whole process are measured apart and added for a run of --seconds.
 
     python benchmarks/blocks.py --seconds 60
 """
@@ -32,11 +32,11 @@ BLOCK_S = 0.5
 
 
 def block(trainer: Trainer, steps: int) -> float:
-    """Return the seconds of some steps."""
-    started = time.perf_counter()
+    """Return the processor's seconds of some steps, those of the thread that writes included."""
+    started = time.process_time()
     for _ in range(steps):
         trainer.step()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def blocks(size: str, seconds: float) -> np.ndarray:
