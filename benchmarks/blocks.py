@@ -5,8 +5,8 @@ than the limits. Here a training is observed for half a second, then goes on uno
 second, and so on, so that what slows the machine slows both; and it is the processor's time that is
 taken, which waits for nobody. The observation's clock stands still meanwhile, so that its budget is
 that of a run as long as its own blocks. The figure is the sum of the observed blocks over the sum
-of the others, first samples included, with an interval from resampling pairs of blocks; start-up and
-closing of a whole process are measured apart and added for a run of --seconds.
+of the others, first samples included, with an interval from resampling pairs of blocks; start-up
+and closing of a whole process are measured apart and added for a run of --seconds.
 
     python benchmarks/blocks.py --seconds 60
 """
