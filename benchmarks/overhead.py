@@ -32,11 +32,15 @@ LIMITS = {"1ms": 1.03, "20ms": 1.015, "200ms": 1.015}
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Of one process, start to end, in seconds; ``steps_s`` is the training loop alone."""
+    """Of one process, start to end, in seconds.
+
+    ``steps_s`` is the training loop alone, ``charged_s`` what the observer says that it took of it.
+    """
 
     wall_s: float
     cpu_s: float
     steps_s: float
+    charged_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +82,17 @@ def process(size: str, steps: int, *, observed: bool) -> Cost:
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {child.returncode}")
+        charged = 0.0
         if observed and steps:
-            observation = headwater.Run.open(Path(folder, "run")).info.observation
-            if observation["status"] != "complete":  # or half a run would pass for a cheap one
-                raise SystemExit(f"the observation stopped: {observation['reason']}")
+            info = headwater.Run.open(Path(folder, "run")).info
+            if info.observation["status"] != "complete":  # half a run would pass for a cheap one
+                raise SystemExit(f"the observation stopped: {info.observation['reason']}")
+            charged = info.overhead["observer_s"]
     return Cost(
-        wall_s=wall, cpu_s=used.ru_utime + used.ru_stime, steps_s=float(said.splitlines()[-1])
+        wall_s=wall,
+        cpu_s=used.ru_utime + used.ru_stime,
+        steps_s=float(said.splitlines()[-1]),
+        charged_s=charged,
     )
 
 
