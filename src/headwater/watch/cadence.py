@@ -13,9 +13,9 @@ from statistics import median
 
 from headwater.watch.options import Options
 
-_GRANT_S, _AT_ONCE_S, _GRANT_RATE = 0.5, 0.25, 0.05
+_GRANT_S, _AT_ONCE_S, _GRANT_RATE = 0.4, 0.25, 0.05
 """What samples at steps 0, 1, 2, 4, 8, … may take before the budget binds: a run of a few seconds
-must be judged too. Half of it at once, the rest over five seconds, so that not all are early."""
+must be judged too. Most of it at once, the rest over three seconds, so that not all are early."""
 
 _CLOSING_S = 0.25
 """What writing and judging at the end of a run take: kept back from the budget."""
