@@ -219,7 +219,8 @@ class Check:
     """A network before training: layer by layer, and what follows from it.
 
     ``formats`` tells for each number format the layer from which on, towards the input, the
-    gradient's entries are exactly 0 or infinite (``""``: nowhere).
+    gradient's entries are exactly 0 or infinite (``""``: nowhere). Without findings the network is
+    healthy only if it could be ``judged``.
     """
 
     model: str
@@ -231,6 +232,7 @@ class Check:
     layers: tuple[CheckedLayer, ...]
     gains: tuple[CriticalGain, ...] = ()
     formats: Mapping[str, str] = field(default_factory=dict)
+    judged: bool = True
     leaves_band: str = ""
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()

@@ -127,6 +127,31 @@ def test_a_gap_in_theory_is_measured_and_the_forecast_goes_on_after_it() -> None
     assert first.gradient_forecast[1] == pytest.approx(first.gradient, abs=0.5)
 
 
+def test_a_network_whose_numbers_overflow_is_no_healthy_one() -> None:
+    found = hw.check(deep("relu", 1e10), draws=2)
+    (finding,) = found.findings
+    assert (finding.code, finding.severity) == ("HW301", "error")
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("sigma_w", [1e25, 1e-25])
+def test_variances_beyond_float64_s_fourth_root_are_measured_only(sigma_w: float) -> None:
+    found = hw.check(lambda: Plain("relu", sigma_w, 0.0, 16, 4).double(), draws=1)
+    assert found.findings
+    assert any("beyond what theory takes" in row.note for row in found.layers)
+
+
+def test_behind_a_last_layer_of_zeros_nothing_is_judged() -> None:
+    def zeros() -> nn.Module:
+        network = Plain("tanh", 1.0, 0.0, 16, 4)
+        nn.init.zeros_(network.layers[-1].weight)  # type: ignore[arg-type]
+        return network
+
+    found = hw.check(zeros, draws=2)
+    assert (found.findings, found.judged) == ((), False)
+    assert any("cannot be judged yet" in note for note in found.notes)
+
+
 def test_figures_are_plain_data() -> None:
     data = hw.check(deep("sigmoid", 0.1, depth=60), draws=1).to_json()
     assert json.loads(json.dumps(data, allow_nan=False)) == data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
@@ -13,7 +14,7 @@ from headwater.checks.factories import drawn
 from headwater.checks.feeds import Feed, feed
 from headwater.checks.forecasts import averaged, forecast
 from headwater.checks.gains import critical_gains
-from headwater.checks.judgement import formats, judge
+from headwater.checks.judgement import formats, judge, start_of
 from headwater.checks.readings import Reading, read
 from headwater.checks.rows import layer_rows
 from headwater.errors import UsageError
@@ -109,6 +110,12 @@ def _checked(name: str, use: Feed, readings: Sequence[Reading]) -> Check:
             "a half-stable point is near: draws of the same network differ by 2 to 15 times, and "
             "the forecast deserves low confidence"
         )
+    judged = start_of(rows) > -math.inf
+    if not judged:
+        notes.append(
+            "the last layer hands no gradient on (weights that start at 0 do so until they have "
+            "moved), so the layers before it cannot be judged yet"
+        )
     covered = [forecast.why == "" for forecast in forecasts]
     if not all(covered):
         notes.append(
@@ -124,6 +131,7 @@ def _checked(name: str, use: Feed, readings: Sequence[Reading]) -> Check:
         layers=tuple(rows),
         gains=gains,
         formats=fates,
+        judged=judged,
         leaves_band=outside.name if outside is not None else "",
         findings=judge(rows, readings, gains, fates),
         notes=tuple(notes),

@@ -25,6 +25,9 @@ from headwater.theory.layers import (
 from headwater.theory.sampling import sampled_bands
 from headwater.theory.transfer import Passage, Signal
 
+_RANGE = 1e60
+"""Mean squares beyond it, or under its inverse, have fourth powers that leave float64."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerForecast:
@@ -151,6 +154,8 @@ def _pass(layer: Layer, signal: Signal | None) -> tuple[Passage | None, str]:
     if signal is None:
         why = layer.why if isinstance(layer, NotCovered) else "the size of its input is not known"
         return None, why
+    if not (signal.mean_square == 0 or 1 / _RANGE < signal.mean_square < _RANGE):
+        return None, f"its input has mean square {signal.mean_square:.3g}, beyond what theory takes"
     try:
         passage = passage_of(layer, signal)
     except NotCoveredError as error:

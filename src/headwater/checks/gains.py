@@ -30,7 +30,7 @@ from headwater.theory.meanfield import settle
 
 TRAINABLE = 6.0
 """Depth over the depth scale up to which networks train, by experiment: Schoenholz et al. (2017),
-arXiv:1611.01232, figure 5."""
+arXiv:1611.01232."""
 
 
 _WITHOUT_LIMIT = 10_000.0

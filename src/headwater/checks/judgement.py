@@ -24,7 +24,7 @@ class CheckLimits:
     # Adam undoes a scale, as long as it stands clear of its eps of 1e-8 and of half precision.
     error: float = 6.0
     # Weights before a norm have no scale of their own: a large gradient makes them grow until its
-    # steps fit them. Batch norm networks that train well start with three to four decades.
+    # steps fit them. timm's EfficientNet and MnasNet start with three to four decades.
     normalised: float = 6.0
 
 
@@ -72,15 +72,18 @@ def judge(
     gains: Sequence[CriticalGain],
     fates: Mapping[str, str],
 ) -> tuple[Finding, ...]:
-    """Return what is wrong: a gradient that vanishes or explodes on its way to any layer.
+    """Return what is wrong: a pass that is not finite, or a gradient that vanishes or explodes.
 
     The weakest and the strongest layer count, not the first and the last: a gradient can be
     smallest in the middle. They are compared with the input of the last layer, whose own gain is
     often small by design and soon grown.
     """
-    body = [row for row in rows[:-1] if row.gradient is not None]
-    if not body or not math.isfinite(start := body[-1].gradient or 0.0):
-        return ()  # a last layer of zeros, as many are drawn, passes nothing until it has moved
+    broken = _not_finite(rows)
+    if broken is not None:
+        return (broken,)
+    body, start = rows[:-1], start_of(rows)
+    if not body or start == -math.inf:
+        return ()
     weakest = min(body, key=lambda row: row.gradient or 0.0)
     strongest = max(body, key=lambda row: row.gradient or 0.0)
     limit = LIMITS.normalised if _normalises(readings[0].stages) else LIMITS.warning
@@ -91,6 +94,36 @@ def judge(
     if (strongest.gradient or 0.0) - start >= limit:
         found.append(case.finding("HW102", strongest))
     return tuple(found)
+
+
+def start_of(rows: Sequence[CheckedLayer]) -> float:
+    """Return the gradient's level at the input of the last layer, which all others are held to.
+
+    -inf where the last layer passes nothing, as one whose weights start at 0.
+    """
+    return (rows[-2].gradient or 0.0) if len(rows) > 1 else 0.0
+
+
+def _not_finite(rows: Sequence[CheckedLayer]) -> Finding | None:
+    """Return the fault of a pass with a NaN or an infinity in it, None if there is none."""
+    forward = next((r for r in rows if r.square is not None and not math.isfinite(r.square)), None)
+    backward = next((row for row in reversed(rows) if row.gradient is None), None)
+    row = forward or backward
+    if row is None:
+        return None
+    what = "The signal" if forward is not None else "The gradient"
+    return Finding(
+        code="HW301",
+        symptom="non-finite",
+        severity="error",
+        confidence=1.0,
+        first_step=0,
+        step=0,
+        where=(Where(module=row.name, file=row.file, line=row.line),),
+        message=f"{what} has a NaN or an infinity at {row.name} before training begins. "
+        "Draw the weights with headwater.critical_, and look at what the batch holds.",
+        remedies=("critical-init", "balanced-init"),
+    )
 
 
 def _normalises(stages: Sequence[Stage]) -> bool:

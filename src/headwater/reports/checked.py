@@ -33,8 +33,10 @@ def check_lines(check: Check, width: int = 80, most_layers: int = MOST_LAYERS) -
     yield Text()
     yield from _forecast(check, width)
     yield Text()
-    if not check.findings:
+    if not check.findings and check.judged:
         yield Text("healthy: the gradient reaches every layer", style="bold green")
+    elif not check.findings:
+        yield Text("nothing found, but nothing could be judged either", style="bold")
     for place, finding in enumerate(check.findings):
         if place:
             yield Text()

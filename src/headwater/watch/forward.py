@@ -19,8 +19,7 @@ from torch.overrides import TorchFunctionMode
 class Output:
     """One tensor that a node made: over all its entries, and its shape.
 
-    ``unit_mean_square`` is the mean square over samples (axis 0) of each entry's mean over them:
-    what all samples share.
+    ``shared`` is the mean square of each entry's mean over samples (axis 0): what all share.
     """
 
     mean: float
