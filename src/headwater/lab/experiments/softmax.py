@@ -15,6 +15,7 @@ from headwater.lab.rows import Array, Rows, Tables
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 RIGHT, ZERO, NAN = "right", "all zero", "NaN"
+_EDGE = 300  # beyond it a label has room on the inner side only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +123,12 @@ def draw(tables: Tables, figure: Any, style: Style) -> None:
             low, high = x[run[0]], x[min(run[-1] + 1, len(x) - 1)]
             axes.barh(row, high - low, left=low, height=0.62, color=colours[str(state[run[0]])])
         ends = tables["members"].where(dtype=dtype)
-        for end, side in ((ends["nan_from"][0], "right"), (ends["nan_to"][0], "left")):
+        for end, outward, inward in (
+            (ends["nan_from"][0], "right", "left"),
+            (ends["nan_to"][0], "left", "right"),
+        ):
             if np.isfinite(end):
+                side = inward if abs(end) > _EDGE else outward
                 axes.text(end, row - 0.41, f"{end:g}", ha=side, va="bottom", fontsize=9)
     for name, colour in colours.items():
         axes.barh(0, 0, color=colour, label=name)
