@@ -171,6 +171,57 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What one tensor of an operation held: extremes of its finite entries, and how many are not.
+
+    ``name`` is its place among the operation's arguments, or a parameter's name; ``least`` and
+    ``most`` are None where no entry is finite.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    least: float | None = None
+    most: float | None = None
+    elements: int = 0
+    nans: int = 0
+    infinities: int = 0
+    zeros: int = 0
+    negatives: int = 0
+    first_bad: tuple[int, ...] | None = None
+
+
+Phase = Literal["forward", "backward", "update", "data"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """The operation at which numbers of one step stopped being finite; an entry of ``run.json``.
+
+    ``seen_in`` says what gave it away, ``how`` where it was looked for: in a process of its own
+    that ran the step again (``forked``), or in the step itself (``live``, ``rewound``).
+    ``reproduced`` is whether that gave the same graph, loss and bad gradients. ``note`` says why
+    ``confidence`` is low where it is.
+    """
+
+    step: int
+    seen_in: Literal["loss", "gradient", "weight"]
+    phase: Phase | None = None
+    operation: str = ""
+    cause: str = ""
+    reason: str = ""
+    where: Where = field(default_factory=Where)
+    inputs: tuple[Figures, ...] = ()
+    parameters: tuple[str, ...] = ()
+    confidence: float = 0.0
+    how: Literal["forked", "live", "rewound"] = "forked"
+    reproduced: bool = False
+    replay_ms: float | None = None
+    plain_step_ms: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckedLayer:
     """One layer of a network before training: what theory says of it, and what was measured.
 

@@ -15,7 +15,7 @@ from headwater.rules.passes import Bools, Floats, Flow, Ints, indices, numbers, 
 from headwater.rules.trend import Trend, loss_trend
 
 if TYPE_CHECKING:
-    from headwater.records import OptimiserInfo, ParameterInfo, Site
+    from headwater.records import Fault, OptimiserInfo, ParameterInfo, Site
     from headwater.runs.reader import Run
 
 _TWO_CLASSES = {"BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"}
@@ -80,6 +80,7 @@ class Facts:
         self.sites: Sequence[Site] = run.sites
         self.parameters: Sequence[ParameterInfo] = run.parameters
         self.optimisers: Sequence[OptimiserInfo] = run.info.optimisers
+        self.faults: Sequence[Fault] = run.info.faults
 
     @cached_property
     def pulse(self) -> Pulse:

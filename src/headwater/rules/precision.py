@@ -9,6 +9,7 @@ import numpy as np
 
 from headwater.records import Finding, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
+from headwater.rules.breaks import finding_of, told_by
 from headwater.rules.facts import Facts
 from headwater.rules.passes import Bools, Pass
 from headwater.rules.trend import runaway
@@ -59,9 +60,14 @@ class HW301:
         overflow = _overflow(facts)
         if overflow is not None:
             return wrong(self, [overflow])
+        fault = told_by(facts.faults)
+        if fault is not None and not seen:
+            return wrong(self, [finding_of(facts, fault)])
         if not seen:
             return healthy(self, "every loss, gradient and weight seen is finite")
         first = min(step for step, _, _ in seen)
+        if fault is not None and fault.step <= first:
+            return wrong(self, [finding_of(facts, fault)])
         return wrong(self, [_finding(facts, first, [one for one in seen if one[0] == first])])
 
 

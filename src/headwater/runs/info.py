@@ -8,7 +8,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any
 
-from headwater.records import KINDS, OptimiserInfo, ParameterInfo, Site
+from headwater.records import KINDS, Fault, Figures, OptimiserInfo, ParameterInfo, Site, Where
 
 VERSION = 1
 """The version of the record; raised whenever an older reader would misunderstand it."""
@@ -69,6 +69,7 @@ class RunInfo:
     sources: Mapping[str, str] = field(default_factory=dict)
     unknown_operations: Mapping[str, int] = field(default_factory=dict)
     unseen: Json = field(default_factory=_unseen)
+    faults: tuple[Fault, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for ``run.json``; numbers that JSON lacks become their names."""
@@ -93,10 +94,13 @@ class RunInfo:
         return cls(**known)
 
 
-_RECORDS: Mapping[str, type[Site] | type[ParameterInfo] | type[OptimiserInfo]] = {
+_Record = Site | ParameterInfo | OptimiserInfo | Fault
+
+_RECORDS: Mapping[str, type[_Record]] = {
     "sites": Site,
     "parameters": ParameterInfo,
     "optimisers": OptimiserInfo,
+    "faults": Fault,
 }
 
 
@@ -123,13 +127,15 @@ def _read(name: str, value: Any, default: Any) -> Any:
     return _expect(name, value, type(default))
 
 
-def _record(name: str, entry: Any) -> Site | ParameterInfo | OptimiserInfo:
+def _record(name: str, entry: Any) -> _Record:
     """Build one entry of a list of records, whose unknown fields are passed over."""
     _expect(f"an entry of {name}", entry, dict)
     record = _RECORDS[name]
     known = {item.name: entry[item.name] for item in fields(record) if item.name in entry}
     if "shape" in known:
         known["shape"] = tuple(_expect(f"a shape in {name}", known["shape"], list))
+    if record is Fault:
+        known = _fault(known)
     # A kind that a later writer of this schema adds is one that this reader does not know.
     if "kind" in known and known["kind"] not in KINDS:
         known["kind"] = "other"
@@ -138,6 +144,25 @@ def _record(name: str, entry: Any) -> Site | ParameterInfo | OptimiserInfo:
     except TypeError as error:
         wanted = [item.name for item in fields(record) if _required(item)]
         raise TypeError(f"an entry of {name} lacks one of {', '.join(wanted)}") from error
+
+
+def _fault(known: dict[str, Any]) -> dict[str, Any]:
+    """Read what a fault holds of other records."""
+    inputs = [
+        {**entry, "shape": tuple(entry.get("shape", ())), "first_bad": _index(entry)}
+        for entry in _expect("inputs of a fault", known.get("inputs", []), list)
+    ]
+    return {
+        **known,
+        "where": Where(**_expect("where of a fault", known.get("where", {}), dict)),
+        "inputs": tuple(Figures(**entry) for entry in inputs),
+        "parameters": tuple(_expect("parameters of a fault", known.get("parameters", []), list)),
+    }
+
+
+def _index(entry: Json) -> tuple[int, ...] | None:
+    first = entry.get("first_bad")
+    return None if first is None else tuple(first)
 
 
 def _required(item: Field[Any]) -> bool:

@@ -18,6 +18,7 @@ from torch.optim.optimizer import Optimizer
 from headwater.watch.cadence import Cadence
 from headwater.watch.delivery import Delivery
 from headwater.watch.door import Call
+from headwater.watch.faults import Faults
 from headwater.watch.identity import Identity, describe_optimiser
 from headwater.watch.lane import STEP_S, Lane
 from headwater.watch.names import Names
@@ -25,6 +26,7 @@ from headwater.watch.parameters import read_after, read_applied, read_before
 from headwater.watch.reach import COMPILED, compiles_autograd
 from headwater.watch.samples import GraphSample, Sampler
 from headwater.watch.steps import ByHand, Losses, Step
+from headwater.watch.statistics import Scalar
 from headwater.watch.tap import Tap
 from headwater.watch.tracing import Tracing
 
@@ -52,6 +54,7 @@ class Course:
         cadence: Cadence,
         identity: Identity,
         delivery: Delivery,
+        faults: Faults,
         tracing: Tracing,
     ) -> None:
         self.backwards = 0
@@ -60,6 +63,7 @@ class Course:
         self._cadence = cadence
         self._identity = identity
         self._delivery = delivery
+        self._faults = faults
         self._tracing = tracing
         self._taps: list[Tap] = []
         self._optimisers: list[Callable[[], Optimizer | None]] = []
@@ -121,9 +125,30 @@ class Course:
             self._sampler.meet(call, -self.backwards)
         graph = self._sample(call) if step.sampled else None
         trains = bool(self._optimisers) or self._names.has_module
+        told = len(step.losses)
         self._losses.note(step, call, trains_otherwise=trains)
+        if len(step.losses) > told:
+            self._loss_stands(call, step.losses[-1])
         self._tracing.forget(call.roots)
         return graph
+
+    def _loss_stands(self, call: Call, loss: Scalar) -> None:
+        """Look for the producer of a loss that is no number, and do not count the time as ours."""
+        before = self._faults.replay_s
+        self._faults.loss_stands(call, self._step.number, loss, self._cadence.plain_s)
+        self._cadence.charge(before - self._faults.replay_s)
+
+    def _gradients_stand(self, call: Call) -> None:
+        if self._losses.scale.known:
+            return  # a scaler searches for its scale by gradients that overflow
+        before = self._faults.replay_s
+        taken = self._step.norms if self._step.pulsed or self._step.sampled else None
+        self._faults.gradients_stand(call, self._step.number, taken, self._cadence.plain_s)
+        self._cadence.charge(before - self._faults.replay_s)
+
+    def gradient_is_bad(self, call: Call) -> None:
+        """Hear that a pass by the lane left a gradient that is not finite."""
+        self._gradients_stand(call)
 
     def _sample(self, call: Call) -> GraphSample | None:
         step = self._step
@@ -160,6 +185,7 @@ class Course:
             self._identity.saw(len(token.sites), token.compiled_nodes, token.compiled_leaves)
         if self._step.pulsed or self._step.sampled:
             self._take_norms(reached)
+        self._gradients_stand(call)
         if not self._optimisers:
             first = next((index for index, _ in self._names.with_gradients()), None)
             known = self._names.parameters
@@ -227,11 +253,13 @@ class Course:
         optimiser, steps = self._optimisers[0](), self._cadence.lane_steps(step.number)
         if optimiser is None or steps < _SHORTEST_LANE:
             return None
-        return Lane(optimiser, steps=steps, until=self._cadence.lane_until(self._step_began))
+        until = self._cadence.lane_until(self._step_began)
+        return Lane(optimiser, steps=steps, until=until, sentinel=self._faults.sentinel())
 
     def enter_lane(self, lane: Lane) -> None:
         """Let steps pass by a lane until it is closed."""
         self._lane = lane
+        self._faults.forget_random_state()
 
     def leave_lane(self, *, between_steps: bool) -> None:
         """Take in what passed by the lane; go on where it ended, maybe in the middle of a step."""
@@ -266,6 +294,7 @@ class Course:
         if sampled:
             self._cadence.sampling()
         self._step = Step(number, sampled=sampled, pulsed=pulsed)
+        self._faults.step_begins()
         self._tracing.set(sampled)
         self._names.traced = self._names.traced or sampled
 
@@ -316,6 +345,7 @@ class Course:
         with torch.no_grad():
             self._step.take(gradients, min(self._usual_backwards.values(), default=1))
         if self._step.sampled:
+            self._faults.choose_sentinel()
             for index in gradients if reached is None else reached:
                 self._names.parameters[index].got_gradient = True
 

@@ -59,6 +59,9 @@ class Listener(Protocol):
     ) -> None:
         """Hear that it is over; ``results`` are those of ``grad``, None if the pass raised."""
 
+    def gradient_is_bad(self, call: Call) -> None:
+        """Hear that a pass that went by the lane, which is closed by now, left a bad gradient."""
+
     def backward_unseen(self, why: str) -> None:
         """Hear of one that must be left alone, and why; "" is not worth a note."""
 
@@ -169,7 +172,10 @@ class Door:
             lane = self._lane
             if lane is not None:
                 if hold.on and lane.backward(roots, kwargs):
-                    return original(roots, *args, **kwargs)
+                    found = original(roots, *args, **kwargs)
+                    if lane.gradient_is_bad():
+                        self._gradient_is_bad(roots, args, kwargs)
+                    return found
                 self.close_lane()
             listeners = self._listeners if hold.on else ()
             if not listeners:
@@ -189,6 +195,12 @@ class Door:
                 _end(heard, results)
 
         return run_backward
+
+    @aside
+    def _gradient_is_bad(self, roots: Any, args: Any, kwargs: Any) -> None:
+        self.close_lane()
+        call = _call(roots, args, kwargs)
+        self._tell(lambda listener: listener.gradient_is_bad(call))
 
     def _scale(self, original: Any, hold: _Hold) -> Any:
         def scale(scaler: Any, outputs: Any) -> Any:
@@ -287,8 +299,14 @@ class _Hold:
 def _begin(
     listeners: Sequence[Listener], heard: list[_Heard], roots: Any, args: Any, kwargs: Any
 ) -> None:
+    call = _call(roots, args, kwargs)
+    for listener in listeners:
+        heard.append((listener, call, listener.backward_begins(call)))
+
+
+def _call(roots: Any, args: Any, kwargs: Any) -> Call:
     gradients, _retain, creates_graph, inputs = args[:4]
-    call = Call(
+    return Call(
         _tensors(roots),
         gradients,
         _tensors(inputs) if inputs else None,
@@ -296,8 +314,6 @@ def _begin(
         not kwargs.get("accumulate_grad", False),
         torch._C._current_graph_task_id() != -1,
     )
-    for listener in listeners:
-        heard.append((listener, call, listener.backward_begins(call)))
 
 
 @aside

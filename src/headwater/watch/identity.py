@@ -17,6 +17,7 @@ import headwater
 from headwater.records import OptimiserInfo
 from headwater.runs.info import RunInfo
 from headwater.watch.cadence import Cadence
+from headwater.watch.faults import Faults
 from headwater.watch.names import Names
 from headwater.watch.options import Options
 from headwater.watch.sites import SiteTable
@@ -107,6 +108,7 @@ class Identity:
         cadence: Cadence,
         elapsed_s: float,
         unknown: Mapping[str, int],
+        faults: Faults,
     ) -> RunInfo:
         """Return ``run.json`` as it stands."""
         self._written = time.monotonic()
@@ -138,6 +140,7 @@ class Identity:
                 "steps": self._steps,
                 "samples": cadence.samples,
                 "pulses": cadence.pulses,
+                "replay_s": faults.replay_s,
             },
             modules=names.modules(),
             parameters=parameters,
@@ -145,6 +148,7 @@ class Identity:
             sites=sites.render(parameters),
             sources=sites.sources(),
             unknown_operations=dict(unknown),
+            faults=tuple(faults.found),
             unseen={
                 **self._unseen,
                 "compiled_parameter_share": hidden / elements if elements else 0.0,

@@ -9,7 +9,7 @@ thread, a closure, a torch mode, a loss that is no number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import get_ident
 from time import perf_counter
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from headwater.watch.aside import never_compile
-from headwater.watch.statistics import Scalar, read_scalar
+from headwater.watch.statistics import Scalar, has_bad_gradient, read_scalar
 
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _function_modes = torch._C._len_torch_function_stack
@@ -38,9 +38,19 @@ class Lane:
         inside: Whether the optimiser is stepping now.
     """
 
-    __slots__ = ("_optimiser", "_steps", "_thread", "_until", "ends", "inside", "losses")
+    __slots__ = (
+        *("_optimiser", "_sentinel", "_steps", "_thread", "_until"),
+        *("ends", "inside", "losses"),
+    )
 
-    def __init__(self, optimiser: Optimizer, *, steps: int, until: float) -> None:
+    def __init__(
+        self,
+        optimiser: Optimizer,
+        *,
+        steps: int,
+        until: float,
+        sentinel: Callable[[], Tensor | None],
+    ) -> None:
         """Open for at most so many steps, and until the clock says so."""
         self.losses: list[Scalar] = []
         self.ends: list[float] = []
@@ -49,6 +59,7 @@ class Lane:
         self._steps = steps
         self._thread = get_ident()
         self._until = until
+        self._sentinel = sentinel
 
     @property
     def halfway(self) -> bool:
@@ -74,10 +85,17 @@ class Lane:
         ):
             return False
         try:
-            self.losses.append(read_scalar(root))
+            loss = read_scalar(root)
         except Exception:  # as of a tensor that stands for several: the whole way knows
             return False
+        if loss - loss != 0 and type(loss) is float:
+            return False
+        self.losses.append(loss)
         return True
+
+    def gradient_is_bad(self) -> bool:
+        """Whether the pass that is over has left a gradient that is not finite."""
+        return has_bad_gradient(self._sentinel())
 
     def step_begins(self, optimiser: Optimizer, alone: bool) -> bool:
         """Note that an optimiser steps, ``alone`` if without a closure; say whether it may pass."""
@@ -100,5 +118,6 @@ def _is_ready(root: Tensor) -> bool:
     return root.is_cuda and not torch.cuda.is_current_stream_capturing()
 
 
-for _method in (Lane.backward, Lane.step_begins, Lane.step_ends, _is_ready):
+never_compile(has_bad_gradient)
+for _method in (Lane.backward, Lane.gradient_is_bad, Lane.step_begins, Lane.step_ends, _is_ready):
     never_compile(_method)

@@ -27,6 +27,7 @@ from headwater.watch.cadence import Cadence
 from headwater.watch.course import Course
 from headwater.watch.delivery import Delivery
 from headwater.watch.door import DOOR, Call
+from headwater.watch.faults import Faults
 from headwater.watch.identity import Identity
 from headwater.watch.names import Names
 from headwater.watch.options import Options
@@ -75,6 +76,7 @@ class Observation:
         self._writer = RunWriter(folder)
         self._recorder = Recorder(self._writer, self._changed_info, self._cadence.charge)
         self._tracing = Tracing(eager=options.eager_samples, fault=self.fail)
+        self._faults = Faults(self._names)
         self._delivery = Delivery(self._recorder, self._cadence.alarm)
         self._course = Course(
             names=self._names,
@@ -82,6 +84,7 @@ class Observation:
             cadence=self._cadence,
             identity=self._identity,
             delivery=self._delivery,
+            faults=self._faults,
             tracing=self._tracing,
         )
         self._process = os.getpid()
@@ -174,6 +177,10 @@ class Observation:
         """Hear that a backward pass is over."""
         self._hear(self._course.backward_ends, call, token, results)
 
+    def gradient_is_bad(self, call: Call) -> None:
+        """Hear that a pass by the lane left a gradient that is not finite."""
+        self._hear(self._course.gradient_is_bad, call)
+
     def backward_unseen(self, why: str) -> None:
         """Hear of a backward pass that is left alone."""
         self._hear(self._identity.note, why)
@@ -251,7 +258,10 @@ class Observation:
 
     def _changed_info(self) -> RunInfo | None:
         identity = self._identity
-        state = (self._names.changes, len(self._sites), len(identity.optimisers), identity.status)
+        state = (
+            *(self._names.changes, len(self._sites), len(identity.optimisers)),
+            *(identity.status, len(self._faults.found)),
+        )
         if state == self._written_state and not identity.stale():
             return None
         self._written_state = state
@@ -274,6 +284,7 @@ class Observation:
             cadence=self._cadence,
             elapsed_s=self._course.elapsed_s(),
             unknown=self._sampler.unknown,
+            faults=self._faults,
         )
 
 

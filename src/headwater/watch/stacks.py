@@ -142,6 +142,15 @@ class Stacks:
         """Return the trace of what would be made where we are called from."""
         return self._look()
 
+    def place_here(self) -> Place:
+        """Return the place of what would be made where we are called from."""
+        trace = self._look()
+        return trace.place if isinstance(trace, Trace) else NOWHERE
+
+    def is_users(self, code: CodeType) -> bool:
+        """Whether code is the user's or a library's: neither torch's nor ours."""
+        return self._layer(code) in ("user", "library")
+
     @staticmethod
     def label(tensors: Sequence[Tensor | None], trace: list[str]) -> None:
         """Keep a trace in all nodes of the tensors' graphs down to those that have one."""

@@ -40,6 +40,24 @@ def plain(tensor: Tensor) -> Tensor:
     return local() if local is not None else tensor
 
 
+def has_bad_gradient(tensor: Tensor | None) -> bool:
+    """Whether a leaf on the CPU has a gradient with an entry that is not finite.
+
+    A sum of finite entries that overflows counts, too: who asks looks again.
+
+    Example:
+        >>> x = torch.zeros(2, requires_grad=True)
+        >>> x.sqrt().sum().backward()
+        >>> has_bad_gradient(x), has_bad_gradient(None)
+        (True, False)
+    """
+    gradient = tensor.grad if tensor is not None else None
+    if gradient is None or not gradient.is_cpu or gradient.layout is not torch.strided:
+        return False
+    total = float(gradient.sum().item())
+    return total - total != 0
+
+
 def entries(tensor: Tensor) -> int:
     """Return how many entries a tensor has; what a sparse one leaves out counts, too."""
     return (plain(tensor) if tensor.is_nested else tensor).numel()

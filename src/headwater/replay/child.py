@@ -1,0 +1,104 @@
+"""Work done in a copy of this process: whatever it changes, prints or breaks, stays there."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn
+
+import torch
+
+_CHUNK = 1 << 16
+
+
+def why_not_forked() -> str:
+    """Return why this process must not be copied, "" if it may.
+
+    A copy has one thread and no device of its own: what CUDA set up cannot be used in it.
+    """
+    if sys.platform != "linux":
+        return f"a copy of a process is not safe on {sys.platform}"
+    if torch.cuda.is_initialized():
+        return "the process uses CUDA, which a copy of it cannot"
+    return ""
+
+
+def in_child(work: Callable[[], dict[str, Any]], *, limit_s: float) -> dict[str, Any]:
+    """Return what ``work`` returns when it is run in a copy of this process.
+
+    The copy computes on one thread, its output goes nowhere, and it is killed after ``limit_s``.
+
+    Args:
+        work: Returns plain data, as JSON has it; NaN and infinities are allowed.
+        limit_s: Seconds to wait for it.
+
+    Raises:
+        OSError: The process cannot be copied.
+        RuntimeError: ``work`` raised, took too long, or the copy died; the message says which.
+
+    Example:
+        >>> in_child(lambda: {"answer": 6 * 7}, limit_s=10)
+        {'answer': 42}
+    """
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():  # Python 3.12 warns of threads; the copy uses none of them
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = os.fork()
+    if process == 0:
+        _be_the_child(work, writer)
+    os.close(writer)
+    try:
+        text = _received(reader, time.monotonic() + limit_s)
+    finally:
+        os.close(reader)
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)  # it has said all, or will not any more
+        with suppress(ChildProcessError):  # where SIGCHLD is ignored the system has reaped it
+            os.waitpid(process, 0)
+    if text is None:
+        raise RuntimeError(f"it took longer than {limit_s:.0f} s")
+    if not text:
+        raise RuntimeError("the process that ran the step again died")
+    found: dict[str, Any] = json.loads(text)
+    if "failed" in found:
+        raise RuntimeError(found["failed"])
+    return found
+
+
+def _received(reader: int, deadline: float) -> bytes | None:
+    """Return all that arrives until the other end is closed, None where the time is over."""
+    parts: list[bytes] = []
+    while True:
+        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            return None
+        part = os.read(reader, _CHUNK)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+
+
+def _be_the_child(work: Callable[[], dict[str, Any]], writer: int) -> NoReturn:
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        torch.set_num_threads(1)  # the threads of the pool stayed behind
+        try:
+            answer = work()
+        except BaseException as error:
+            answer = {"failed": f"{type(error).__name__}: {error}"[:500]}
+        text = json.dumps(answer).encode()
+        while text:
+            text = text[os.write(writer, text) :]
+    finally:
+        os._exit(0)

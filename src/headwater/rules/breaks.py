@@ -1,0 +1,94 @@
+"""HW301 in words, where the step was looked at operation by operation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from headwater.records import Cause, Fault, Finding, Where
+from headwater.rules.wording import line
+
+if TYPE_CHECKING:
+    from headwater.rules.facts import Facts
+
+SURE = 0.5
+"""From this confidence on a line is named as the producer's."""
+
+_ADVICE = {
+    "log-of-zero": "Keep its input above 0, or take the log with the function before it, as "
+    "log_softmax, logsigmoid and the losses with logits do.",
+    "log-of-negative": "Its input must be positive: look at what makes it.",
+    "exp-overflow": "Subtract the largest entry first, as softmax and logsumexp do.",
+    "sqrt-at-zero": "Add a small number inside of the root.",
+    "sqrt-of-negative": "Clamp its input at 0: rounding can make a sum of squares negative.",
+    "zero-over-zero": "Guard the division where both sides are 0.",
+    "division-by-zero": "Guard the division where its divisor is 0.",
+    "division-by-tiny": "Add a small number to the divisor.",
+    "masked-row": "A row that is masked as a whole has nothing to attend to: unmask one entry.",
+    "variance-of-one": "Use more than one element, or unbiased=False.",
+    "overflow-in-half": "Run this line in float32 or bfloat16.",
+    "bad-input": "Clean the data: the network's numbers are fine.",
+    "bad-update": "Lower the learning rate, or clip the gradient's norm.",
+}
+_REMEDIES = {
+    "bad-input": ("clean-data",),
+    "bad-update": ("lower-learning-rate", "gradient-clipping"),
+    "overflow-in-half": ("float32-loss", "bfloat16"),
+}
+
+
+def told_by(faults: Sequence[Fault]) -> Fault | None:
+    """Return the fault whose producer is known best, the earliest of these; None if none is."""
+    sure = [fault for fault in faults if fault.confidence >= SURE]
+    return sure[0] if sure else None
+
+
+def finding_of(facts: Facts, fault: Fault) -> Finding:
+    """Say which operation broke the numbers, where, and why."""
+    place = fault.where
+    what = {"loss": "the loss is not finite", "gradient": "a gradient is not finite",
+            "weight": "a weight is not finite"}[fault.seen_in]  # fmt: skip
+    way = "the backward of " if fault.phase == "backward" else ""
+    at = f" at {line(place)}" if place.line else ""
+    came = f"It was born in {way}{fault.operation}{at}: {fault.reason}"
+    if fault.phase in ("data", "update"):
+        came = fault.reason[:1].upper() + fault.reason[1:]
+    rate = _rate(facts) if fault.phase == "update" else ""
+    parameters = [Where(parameter=name) for name in fault.parameters]
+    by_update = fault.phase == "update" and parameters
+    return Finding(
+        code="HW301",
+        symptom="non-finite",
+        severity="error",
+        confidence=fault.confidence,
+        first_step=fault.step,
+        step=facts.last_step,
+        where=tuple(parameters if by_update else [place, *parameters]),
+        message=f"At step {fault.step} {what}. {came}{rate}. {_ADVICE.get(fault.cause, '')}".strip(),
+        causes=(Cause(cause=fault.cause, share=1.0, evidence=fault.reason),),
+        evidence=_evidence(fault),
+        remedies=_REMEDIES.get(fault.cause, ("stable-loss", "gradient-clipping")),
+    )
+
+
+def _rate(facts: Facts) -> str:
+    rates = [one.settings.get("lr") for one in facts.optimisers]
+    return f" (learning rate {rates[0]:g})" if rates and isinstance(rates[0], float) else ""
+
+
+def _evidence(fault: Fault) -> dict[str, float | str]:
+    found: dict[str, float | str] = {
+        "step": fault.step,
+        "operation": fault.operation,
+        "phase": fault.phase or "",
+        "nonfinite_limit": 0,
+    }
+    for figures in fault.inputs[:2]:
+        shape = "x".join(map(str, figures.shape)) or "scalar"
+        found[f"{figures.name}_shape"] = f"{shape} {figures.dtype}"
+        if figures.least is not None and figures.most is not None:
+            found[f"{figures.name}_least"] = figures.least
+            found[f"{figures.name}_most"] = figures.most
+    if fault.note:
+        found["note"] = fault.note
+    return found

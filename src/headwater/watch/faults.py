@@ -1,0 +1,233 @@
+"""Noticing that numbers are not finite any more, and asking which operation made them so.
+
+On the CPU the loss is at hand as a backward pass begins, and the gradients as it ends, before the
+optimiser steps: then the state that made the fault is still there, and a copy of the process runs
+the step again. On a device they are read late, as reading at once would wait for it; then the step
+is known, and ``headwater run --rewind`` finds the operation.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from math import isfinite
+from typing import Any, Literal
+
+from torch import Tensor
+
+from headwater.records import Fault, Figures, Phase, Where
+from headwater.replay.child import in_child, why_not_forked
+from headwater.replay.reasons import Happening, forward_of, plain_name, reason
+from headwater.watch.door import Call
+from headwater.watch.names import Names
+from headwater.watch.rerun import Attempt, RandomState, frames_here, run_again
+from headwater.watch.statistics import has_bad_gradient
+
+_LONGEST_S, _STEPS = 10.0, 20
+"""A replay is given up after so many plain steps, but not before ten seconds."""
+
+_MOST = 2
+"""Replays a run: the first fault, and one more if that was not told for certain."""
+
+_CERTAIN, _LIKELY, _DOUBTFUL = 0.95, 0.8, 0.4
+"""Confidence: the same graph, loss and bad gradients again; the same fault with other random
+numbers; a fault of which only a part could be seen."""
+
+_REWIND = "headwater run --rewind looks at the step live"
+
+Seen = Literal["loss", "gradient", "weight"]
+
+
+class Faults:
+    """Looks for the producer of the first number that is none; keeps what it found."""
+
+    def __init__(self, names: Names) -> None:
+        self.found: list[Fault] = []
+        self.replay_s = 0.0
+        self._names = names
+        self._random: RandomState | None = None
+        self._sentinel: Callable[[], Tensor | None] = lambda: None
+        self._replays = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing more to look for."""
+        certain = any(fault.confidence >= _LIKELY for fault in self.found)
+        return certain or self._replays >= _MOST
+
+    def step_begins(self) -> None:
+        """Keep the random state of a step's beginning."""
+        if not self.settled:
+            self._random = RandomState.now()
+
+    def forget_random_state(self) -> None:
+        """Know no more how the step began."""
+        self._random = None
+
+    def choose_sentinel(self) -> None:
+        """Choose the parameter whose gradient tells of the others.
+
+        A backward pass reaches the first layer last: what is not finite above it is not finite
+        there. Of its parameters a bias is the least to look at.
+        """
+        known = self._names.with_gradients()
+        if known:
+            first = [tensor for _, tensor in known[:2]]
+            self._sentinel = weakref.ref(min(first, key=lambda tensor: tensor.numel()))
+
+    def sentinel(self) -> Callable[[], Tensor | None]:
+        """Return that parameter, weakly."""
+        return self._sentinel if not self.settled else lambda: None
+
+    def loss_stands(self, call: Call, step: int, loss: Any, plain_s: float) -> None:
+        """Hear of a loss as its backward pass begins."""
+        if isinstance(loss, float) and not isfinite(loss) and not self.settled:
+            self._look(call, step, "loss", frozenset(), plain_s)
+
+    def gradients_stand(
+        self, call: Call, step: int, norms: Iterable[tuple[int, Any]] | None, plain_s: float
+    ) -> None:
+        """Hear that a backward pass is over; ``norms`` are the gradients' where they were taken."""
+        if self.settled:
+            return
+        if norms is None:
+            if not has_bad_gradient(self._sentinel()):
+                return
+            bad = self._bad_gradients()
+        else:
+            bad = frozenset(i for i, norm in norms if isinstance(norm, float) and _odd(norm))
+        if bad:
+            self._look(call, step, "gradient", bad, plain_s)
+
+    def _bad_gradients(self) -> frozenset[int]:
+        known = self._names.with_gradients()
+        return frozenset(
+            index
+            for index, tensor in known
+            if tensor.grad is not None and _odd(float(tensor.grad.double().sum().item()))
+        )
+
+    def _look(
+        self, call: Call, step: int, seen_in: Seen, bad: frozenset[int], plain_s: float
+    ) -> None:
+        began = time.perf_counter()
+        infos = self._names.parameter_infos()
+        fault = Fault(
+            step=step,
+            seen_in=seen_in,
+            parameters=tuple(infos[index].name for index in sorted(bad)),
+            plain_step_ms=1e3 * plain_s if plain_s else None,
+        )
+        why_not = why_not_forked()
+        if why_not or not all(root.is_cpu for root in call.roots) or not call.roots:
+            note = f"{why_not or 'the loss is not on the CPU'}; {_REWIND}"
+            self.found.append(replace(fault, note=note))
+            self._replays = _MOST
+            return
+        self._replays += 1
+        attempt = Attempt(
+            call=call,
+            names=self._names,
+            in_gradient=seen_in == "gradient",
+            bad=bad,
+            random_state=self._random,
+            frames=frames_here(),
+        )
+        try:
+            answer = in_child(lambda: run_again(attempt), limit_s=max(_LONGEST_S, _STEPS * plain_s))
+        except (RuntimeError, OSError) as error:
+            answer = {"event": None, "reproduced": False, "note": str(error)}
+        self.replay_s += time.perf_counter() - began
+        told = tell(fault, answer)
+        self.found.append(replace(told, replay_ms=1e3 * (time.perf_counter() - began)))
+
+
+def tell(fault: Fault, answer: dict[str, Any]) -> Fault:
+    """Return a fault with what running the step again has shown."""
+    event = answer["event"]
+    if event is None or not answer["reproduced"]:
+        why = answer["note"] or "running the step again did not show the fault"
+        return replace(fault, reproduced=False, confidence=0.0, note=f"{why}; {_REWIND}")
+    inputs = tuple(_figures(each) for each in event["inputs"])
+    place = event["place"]
+    forward = plain_name(forward_of(event["node"]) if event["node"] else event["operation"])
+    phase: Phase = "backward" if event["node"] else "forward"
+    happening = Happening(
+        operation=plain_name(event["operation"]),
+        forward=forward,
+        phase=phase,
+        inputs=inputs,
+        scalars=tuple(event["scalars"]),
+        makes_nan=event["makes_nan"],
+    )
+    why = reason(happening)
+    told = replace(
+        fault,
+        phase=phase,
+        operation=forward,
+        cause=why.cause,
+        reason=why.words,
+        where=Where(module=place["module"], file=place["file"], line=place["line"]),
+        inputs=inputs,
+        reproduced=True,
+        confidence=_CERTAIN if answer["exact"] else _LIKELY,
+        note="" if answer["exact"] else "run again with other random numbers, it broke alike",
+    )
+    if event["outside"]:
+        return _handed(told, _figures(event["tensor"]), answer["handed"])
+    if event["deliberate"]:
+        return replace(told, confidence=_DOUBTFUL, note="the infinity looks as if it was asked for")
+    return told
+
+
+def _handed(told: Fault, tensor: Figures, what: str) -> Fault:
+    """Return a fault of numbers that were there before the step's own operations."""
+    sort, _, name = what.partition(" ")
+    if sort in ("parameter", "leaf"):
+        named = name or "a leaf tensor"
+        return replace(
+            told,
+            phase="update",
+            operation="",
+            cause="bad-update",
+            reason=f"{named} was not finite when the step began "
+            f"({_bad(tensor)} of {tensor.elements:,} entries): the update before made it so",
+            parameters=(name,) if name else (),
+            inputs=(tensor,),
+        )
+    if sort == "buffer":
+        return replace(
+            told, phase="data", cause="bad-buffer", inputs=(tensor,), confidence=_DOUBTFUL,
+            reason=f"the buffer {name} was not finite when the step began",
+        )  # fmt: skip
+    where = f", the first at {list(tensor.first_bad)}" if tensor.first_bad is not None else ""
+    return replace(
+        told,
+        phase="data",
+        operation="",
+        cause="bad-input",
+        reason=f"{name or 'the data'} of shape {list(tensor.shape)} came with "
+        f"{_bad(tensor)} entries that are not finite{where}",
+        inputs=(tensor,),
+    )
+
+
+def _bad(tensor: Figures) -> int:
+    return tensor.nans + tensor.infinities
+
+
+def _figures(data: dict[str, Any]) -> Figures:
+    first = data["first_bad"]
+    return Figures(
+        **{
+            **data,
+            "shape": tuple(data["shape"]),
+            "first_bad": None if first is None else tuple(first),
+        }
+    )
+
+
+def _odd(number: float) -> bool:
+    return number - number != 0

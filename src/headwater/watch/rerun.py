@@ -1,0 +1,392 @@
+"""The step run again in a copy of the process, operation by operation, from the user's own frames.
+
+The frames that lead to the backward pass are alive below the hook point, and their names hold the
+batch. In the copy, the innermost frame that can make the loss anew runs its statements again, from
+there up to the backward pass, under the monitor; nothing of it reaches the training.
+"""
+
+from __future__ import annotations
+
+import linecache
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
+
+from headwater.records import Figures
+from headwater.replay.figures import is_finite
+from headwater.replay.monitor import Event, Monitor
+from headwater.replay.slices import NotReplayable, Slice, slice_of
+from headwater.watch.door import Call
+from headwater.watch.names import Names
+from headwater.watch.stacks import NOWHERE, STACKS, Place
+
+_MOST_NODES = 200_000
+_MOST_LOOKED_AT = 1000  # entries of a container that is searched for graphs
+_HOLDERS = (torch.autograd, torch.autograd.graph)
+_CLOSE = 1e-3
+"""Relative difference of two losses that may come from adding up in another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class RandomState:
+    """Torch's, Python's and numpy's generators."""
+
+    torchs: Tensor
+    pythons: Any
+    numpys: Any
+
+    @classmethod
+    def now(cls) -> RandomState:
+        """Return the states as they are."""
+        numpy = sys.modules.get("numpy.random")
+        return cls(torch.get_rng_state(), random.getstate(), numpy.get_state() if numpy else None)
+
+    def restore(self) -> None:
+        """Make them that again."""
+        torch.set_rng_state(self.torchs)
+        random.setstate(self.pythons)
+        if self.numpys is not None:
+            sys.modules["numpy.random"].set_state(self.numpys)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """A step to run again: the pass that broke, and what is known of it.
+
+    ``bad`` are the indices of the parameters whose gradients are not finite.
+    """
+
+    call: Call
+    names: Names
+    in_gradient: bool
+    bad: frozenset[int] = frozenset()
+    random_state: RandomState | None = None
+    frames: tuple[FrameType, ...] = ()
+
+
+class _Done(BaseException):
+    """The backward pass that was looked for is over."""
+
+
+def frames_here() -> tuple[FrameType, ...]:
+    """Return the frames that lead here, the innermost first."""
+    frames: list[FrameType] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    return tuple(frames)
+
+
+def run_again(attempt: Attempt) -> dict[str, Any]:
+    """Run the step again, here and now: only a copy of the process may do that.
+
+    Returns:
+        ``event``: of the monitor as plain data, or None; ``reproduced``: whether the graph, the
+        loss and the bad gradients were as before; ``note``: what stood in the way.
+    """
+    notes: list[str] = []
+    for frame in attempt.frames:
+        if not STACKS.is_users(frame.f_code):
+            continue
+        try:
+            cut = _cut(frame)
+        except NotReplayable as error:
+            notes.append(str(error))
+            continue
+        found = _Rerun(attempt, frame, cut).run()
+        return found.as_data("; ".join(notes))
+    return {"event": None, "reproduced": False, "note": "; ".join(notes) or "no source to run"}
+
+
+def _cut(frame: FrameType) -> Slice:
+    """Return the statements of a frame that make its loss.
+
+    Data that is not finite is best made again, too; where it cannot be, it is taken as it is.
+    """
+    lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
+    if not lines:
+        raise NotReplayable("the source is not there")
+    space = _Space({**frame.f_globals, **frame.f_locals})
+    for again in (space.suspicious, space.entangled):
+        try:
+            return slice_of(
+                "".join(lines), frame.f_code.co_name, *_position(frame),
+                again=again, known=space.known,
+            )  # fmt: skip
+        except NotReplayable as error:
+            refusal = error
+    raise refusal
+
+
+def _position(frame: FrameType) -> tuple[int, int]:
+    """Return the line and the column of what a frame is doing."""
+    positions = list(frame.f_code.co_positions())
+    at = frame.f_lasti // 2
+    line, _, column, _ = positions[at] if at < len(positions) else (None, None, None, None)
+    return line or frame.f_lineno or 0, -1 if column is None else column
+
+
+@dataclass(frozen=True, slots=True)
+class _Space:
+    """The names of a frame and what they hold."""
+
+    values: Mapping[str, Any]
+
+    def known(self, name: str) -> bool:
+        return name in self.values
+
+    def entangled(self, name: str) -> bool:
+        """Whether a name holds a part of a graph."""
+        return any(tensor.grad_fn is not None for tensor in self._tensors(name))
+
+    def suspicious(self, name: str) -> bool:
+        """Whether it does, or holds data that is not finite."""
+        return any(
+            tensor.grad_fn is not None
+            or (not isinstance(tensor, nn.Parameter) and not is_finite(tensor.detach()))
+            for tensor in self._tensors(name)
+        )
+
+    def _tensors(self, name: str) -> Iterator[Tensor]:
+        root, *rest = name.split(".")
+        value = self.values.get(root)
+        for attribute in rest:
+            held = getattr(value, "__dict__", {})
+            value = held.get(attribute) if isinstance(held, dict) else None
+        yield from _held(value, depth=3)
+
+
+def _held(value: Any, *, depth: int) -> Iterator[Tensor]:
+    """Yield the tensors in a value: itself, a container's, or a small object's own."""
+    if isinstance(value, Tensor):
+        yield value
+    elif depth == 0 or isinstance(value, nn.Module | torch.optim.Optimizer | type):
+        return
+    elif isinstance(value, list | tuple | set):
+        for each in list(value)[:_MOST_LOOKED_AT]:
+            yield from _held(each, depth=depth - 1)
+    elif isinstance(value, Mapping):
+        for each in list(value.values())[:_MOST_LOOKED_AT]:
+            yield from _held(each, depth=depth - 1)
+    elif type(value).__module__ != "builtins" and not callable(value):
+        for each in getattr(value, "__dict__", {}).values():
+            yield from _held(each, depth=min(1, depth - 1))
+
+
+# ---------------------------------------------------------------- the run
+
+
+@dataclass(slots=True)
+class _Found:
+    event: Event | None = None
+    reproduced: bool = False
+    exact: bool = False
+    handed: str = ""
+    note: str = ""
+
+    def as_data(self, note: str) -> dict[str, Any]:
+        return {
+            "event": None if self.event is None else _plain(self.event),
+            "reproduced": self.reproduced,
+            "exact": self.exact,
+            "handed": self.handed,
+            "note": self.note or note,
+        }
+
+
+@dataclass(slots=True)
+class _Rerun:
+    """One frame's statements, run under the monitor up to the pass that broke."""
+
+    attempt: Attempt
+    frame: FrameType
+    cut: Slice
+    space: dict[str, Any] = field(default_factory=dict)
+    found: _Found = field(default_factory=_Found)
+    monitor: Monitor = field(init=False)
+    wanted: list[str] = field(default_factory=list)
+
+    def run(self) -> _Found:
+        self.space = {**self.frame.f_globals, **self.frame.f_locals}
+        self.wanted = signature(self.attempt.call.roots)
+        self.monitor = Monitor(self._locate)
+        code = compile(self.cut.module(), self.frame.f_code.co_filename, "exec", dont_inherit=True)
+        code = _named(code, self.frame.f_code.co_name)
+        originals = [(owner, vars(owner)["_engine_run_backward"]) for owner in _HOLDERS]
+        for owner, original in originals:
+            setattr(owner, "_engine_run_backward", self._catch(original))
+        if "torch._dynamo" in sys.modules:
+            torch.compiler.set_stance("force_eager")
+        if self.attempt.random_state is not None:
+            self.attempt.random_state.restore()
+        STACKS.open(_ignore)
+        STACKS.start()
+        try:
+            with self.monitor:
+                exec(code, self.space)
+        except _Done:
+            pass
+        except Exception as error:
+            self.found.note = f"running the step again raised {type(error).__name__}"
+        else:
+            self.found.note = "running the step again did not come to its backward pass"
+        return self.found
+
+    def _catch(self, original: Any) -> Any:
+        def run_backward(roots: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+            if not self._is_it(roots, args, kwargs):
+                return original(roots, *args, **kwargs)
+            self._judge(roots, lambda: original(roots, *args, **kwargs))
+            raise _Done
+
+        _CATCHING.add(run_backward.__code__)
+        return run_backward
+
+    def _is_it(self, roots: Sequence[Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        call = self.attempt.call
+        if bool(args[2]) != call.creates_graph or kwargs.get("accumulate_grad", False) == call.is_grad:  # noqa: E501  # fmt: skip
+            return False
+        made = signature(roots)
+        return made == self.wanted or any("Compiled" in name for name in self.wanted)
+
+    def _judge(self, roots: Sequence[Tensor], backward: Callable[[], Any]) -> None:
+        attempt, found = self.attempt, self.found
+        before, after = _total(attempt.call.roots), _total(roots)
+        found.exact = before == after or (before != before and after != after)
+        close = found.exact or abs(before - after) <= _CLOSE * max(abs(before), abs(after))
+        if not attempt.in_gradient:
+            found.reproduced = not is_finite(torch.tensor(after)) and close
+            self._tell([root.detach() for root in roots])
+            return
+        leaves = [known.tensor() for known in attempt.names.parameters]
+        for leaf in leaves:
+            if leaf is not None and leaf.is_leaf:
+                leaf.grad = None
+        results = backward()
+        made = {i: leaf.grad for i, leaf in enumerate(leaves)
+                if leaf is not None and leaf.is_leaf and leaf.grad is not None}  # fmt: skip
+        bad = {index for index, gradient in made.items() if not is_finite(gradient)}
+        gone_wrong = [made[index] for index in bad]
+        if attempt.call.is_grad:
+            gone_wrong += [each for each in results or () if each is not None and not is_finite(each)]
+        found.reproduced = bool(gone_wrong) and close
+        found.exact = found.exact and bad == attempt.bad
+        self._tell(gone_wrong)
+
+    def _tell(self, gone_wrong: Sequence[Tensor]) -> None:
+        event = self.found.event = self.monitor.producer(gone_wrong)
+        if event is not None and event.outside and event.tensor is not None:
+            self.found.handed = self._name_of(event.tensor)
+
+    def _name_of(self, tensor: Tensor) -> str:
+        """Return what a tensor from outside is: "parameter NAME", "buffer NAME", "data NAME"."""
+        infos = self.attempt.names.parameter_infos()
+        for info, known in zip(infos, self.attempt.names.parameters, strict=True):
+            if _same(known.tensor(), tensor):
+                return f"parameter {info.name}"
+        for name in sorted(self.cut.taken):
+            value = self.space.get(name)
+            if isinstance(value, nn.Module):
+                for path, buffer in value.named_buffers():
+                    if _same(buffer, tensor):
+                        return f"buffer {path}"
+        for name in sorted(self.cut.taken):
+            if any(_same(each, tensor) for each in _held(self.space.get(name), depth=3)):
+                return f"data {name}"
+        return "leaf" if tensor.requires_grad else "data"
+
+    def _locate(self, node: Any) -> dict[str, Any]:
+        """Return where an operation stands, as plain data.
+
+        In a backward pass that is where its forward stood; but a backward that the user wrote in
+        Python has lines of its own, and so has what checkpointing runs again.
+        """
+        place = STACKS.place_here()
+        if node is not None and not _within_users_code():
+            place = STACKS.place_of(node)
+        return self._placed(place)
+
+    def _placed(self, place: Place) -> dict[str, Any]:
+        names = self.attempt.names
+        root, path = names.path_of(place.module(), place.root()) if place is not NOWHERE else (-1, "")
+        return {
+            "file": place.user_file or place.file,
+            "line": place.user_line if place.user_file else place.line,
+            "function": place.function,
+            "module": names.full_path(root, path) if root >= 0 else "",
+        }
+
+
+_CATCHING: set[CodeType] = set()
+
+
+def _within_users_code() -> bool:
+    """Whether a frame of the user's, or a library's, runs within the backward pass."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code not in _CATCHING:
+        if STACKS.is_users(frame.f_code):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def signature(roots: Sequence[Tensor]) -> list[str]:
+    """Return the names of a graph's nodes, in an order that depends on the graph alone."""
+    waiting: list[Any] = [root.grad_fn for root in roots if root.grad_fn is not None]
+    met, names = set(waiting), list[str]()
+    while waiting and len(names) < _MOST_NODES:
+        node = waiting.pop()
+        names.append(node.name() if not isinstance(node, BackwardCFunction) else type(node).__name__)
+        for child, _ in node.next_functions:
+            if child is not None and child not in met:
+                met.add(child)
+                waiting.append(child)
+    return names
+
+
+def _same(one: Tensor | None, other: Tensor) -> bool:
+    try:
+        return one is not None and one.untyped_storage()._cdata == other.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):
+        return one is other
+
+
+def _total(roots: Sequence[Tensor]) -> float:
+    with torch.no_grad():
+        return float(sum(float(root.detach().double().sum().item()) for root in roots))
+
+
+def _named(code: CodeType, name: str) -> CodeType:
+    return code.replace(co_name=name)
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    return {
+        "operation": event.operation,
+        "node": event.node,
+        "place": event.place,
+        "inputs": [asdict(each) for each in event.inputs],
+        "scalars": list(event.scalars),
+        "deliberate": event.deliberate,
+        "makes_nan": event.makes_nan,
+        "outside": event.outside,
+        "tensor": None if event.tensor is None else asdict(_figures(event.tensor)),
+    }
+
+
+def _figures(tensor: Tensor) -> Figures:
+    from headwater.replay.figures import figures
+
+    return figures(tensor.detach())
+
+
+def _ignore(_error: Exception) -> None:
+    """A fault of ours in the copy ends there."""
