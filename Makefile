@@ -13,10 +13,10 @@ DEVELOPER := $(VENV)/.developer-$(TORCH_NAME)
 PIP := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports check zoo simulations bench bench-lab lab-test gallery readme clean
+.PHONY: help demo test lint types imports check zoo simulations bench bench-lab lab-test gallery corpus score readme clean
 
 # Tiny networks: two threads are slower than one, and far slower on a machine that is shared.
-test zoo lab-test gallery: export OMP_NUM_THREADS ?= 1
+test zoo lab-test gallery corpus score: export OMP_NUM_THREADS ?= 1
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -58,6 +58,12 @@ lab-test: $(DEVELOPER) ## every experiment's bands; SEEDS=60 and OFFSET=0 choose
 
 gallery: $(DEVELOPER) ## run all experiments and write docs/gallery; half an hour
 	$(BIN)/python docs/fill_gallery.py
+
+corpus: $(DEVELOPER) ## train and record the labelled corpus; about twenty minutes, goes on
+	$(BIN)/python -m corpus.recording
+
+score: corpus ## judge the corpus and write docs/accuracy.md; two minutes
+	$(BIN)/python -m corpus.scoring
 
 readme: $(PLAIN) ## paste the demo's real output into README.md
 	$(BIN)/python docs/fill_readme.py

@@ -1,0 +1,54 @@
+"""A training as plain data: every choice a user makes, and so every mistake, is a field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One short training.
+
+    ``weights`` names how matrices are drawn; they are multiplied by ``weight_scale`` and shifted by
+    ``weight_mean`` times their own standard deviation. ``layer`` limits these changes and ``bias``
+    to one hidden layer. ``output`` is applied to the head's output before the loss. ``pretrain``
+    steps are trained unobserved first.
+    """
+
+    task: str
+    network: str
+    depth: int = 3
+    width: int = 16
+    activation: str = "relu"
+    norm: str = ""
+    residual: str = ""
+    weights: str = "he"
+    weight_scale: float = 1.0
+    weight_mean: float = 0.0
+    bias: float = 0.0
+    layer: int | None = None
+    dropout: float = 0.0
+    input_scale: float = 1.0
+    input_shift: float = 0.0
+    target_scale: float = 1.0
+    target_shift: float = 0.0
+    labels: str = "true"
+    optimiser: str = "adam"
+    rate: float = 0.01
+    momentum: float = 0.0
+    clip: float = 0.0
+    warmup: int = 0
+    decay: bool = False
+    batch: int = 64
+    accumulate: int = 1
+    steps: int = 240
+    pretrain: int = 0
+    output: str = ""
+    loss: str = ""
+    reduction: str = "mean"
+    zero_grad: bool = True
+    detach_at: int | None = None
+    held: str = "all"
+    frozen: str = ""
+    dtype: str = "float32"
+    bad_from: int | None = None

@@ -1,0 +1,196 @@
+"""One training from its recipe: the loop a user would write, and whether it learnt."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from corpus.networks import NETWORKS, Gated, hidden, network
+from corpus.recipes import Recipe
+from corpus.tasks import Task, task
+
+Watch = Callable[[], contextlib.AbstractContextManager[object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How much of what there was to learn was learnt: 0 is chance, 1 all; NaN counts as 0."""
+
+    learnt: float
+    steps: int
+
+
+def train(recipe: Recipe, seed: int, watch: Watch = contextlib.nullcontext) -> Outcome:
+    """Train by a recipe, the part after ``pretrain`` inside ``watch()``."""
+    torch.manual_seed(seed)
+    if recipe.network == "gan":
+        return _train_gan(recipe, watch)
+    data = task(recipe.task)
+    model = network(recipe, data).to(getattr(torch, recipe.dtype))
+    if recipe.frozen:
+        _freeze(model, recipe.frozen)
+    if recipe.pretrain:
+        _loop(model, replace(recipe, steps=recipe.pretrain), data)
+    with watch():
+        _loop(model, recipe, data)
+    return Outcome(learnt=_learnt(model, recipe, data), steps=recipe.steps)
+
+
+def _freeze(model: nn.Module, frozen: str) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("head" in name if frozen == "backbone" else frozen not in name)
+
+
+def _held(model: nn.Module, held: str) -> list[nn.Parameter]:
+    named = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    return [one for name, one in named if held == "all" or (held == "head") == ("head" in name)]
+
+
+def _optimiser(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.optimiser == "adam":
+        return torch.optim.Adam(parameters, lr=recipe.rate)
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(parameters, lr=recipe.rate)
+    return torch.optim.SGD(parameters, lr=recipe.rate, momentum=recipe.momentum)
+
+
+def _rate_factor(recipe: Recipe, step: int) -> float:
+    warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
+    late = 0.5 * (1 + math.cos(math.pi * step / recipe.steps)) if recipe.decay else 1.0
+    return warm * late
+
+
+def _loop(model: nn.Module, recipe: Recipe, data: Task) -> None:
+    optimiser = _optimiser(_held(model, recipe.held), recipe)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: _rate_factor(recipe, at))
+    for step in range(recipe.steps):
+        if recipe.zero_grad:
+            optimiser.zero_grad()
+        for _ in range(recipe.accumulate):
+            inputs, targets = _batch(recipe, data, step)
+            loss = _loss(model(inputs), targets, recipe, data) / recipe.accumulate
+            loss.backward()
+        if recipe.clip:
+            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        optimiser.step()
+        schedule.step()
+
+
+def _batch(recipe: Recipe, data: Task, step: int) -> tuple[Tensor, Tensor]:
+    chosen = torch.randint(len(data.inputs), (recipe.batch,))
+    inputs, targets = _prepared(recipe, data, chosen)
+    if recipe.labels == "shuffled":
+        targets = targets[torch.randperm(len(targets))]
+    if recipe.bad_from is not None and step >= recipe.bad_from:
+        inputs = inputs.clone()
+        inputs.view(-1)[0] = math.nan
+    return inputs, targets
+
+
+def _prepared(recipe: Recipe, data: Task, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    inputs, targets = data.inputs[chosen], data.targets[chosen]
+    if inputs.is_floating_point():
+        inputs = inputs * recipe.input_scale + recipe.input_shift
+        inputs = inputs.to(getattr(torch, recipe.dtype))
+    if not data.classes:
+        targets = targets * recipe.target_scale + recipe.target_shift
+        targets = targets.to(getattr(torch, recipe.dtype))
+    return inputs, targets
+
+
+def _loss(output: Tensor, targets: Tensor, recipe: Recipe, data: Task) -> Tensor:
+    if recipe.output == "softmax":
+        output = output.softmax(-1)  # site: softmax
+    elif recipe.output == "sigmoid":
+        output = torch.sigmoid(output)  # site: output
+    elif recipe.output == "relu":
+        output = torch.relu(output)  # site: output-relu
+    if recipe.loss == "log":
+        picked = output.softmax(-1).gather(1, targets[:, None])
+        return -torch.log(picked * (picked > 0.5)).mean()  # site: log
+    if recipe.loss == "exp":
+        sums = torch.exp(30 * output).sum(-1)  # site: exp
+        return (sums.log() - 30 * output.gather(1, targets[:, None])[:, 0]).mean()
+    if recipe.loss == "root":
+        return torch.sqrt((output - output.detach()).square().sum(-1)).mean()  # site: root
+    if recipe.loss == "divide":
+        size = torch.relu(output - 50).sum(-1, keepdim=True)
+        return functional.cross_entropy(output * (size / size), targets)  # site: divide
+    if data.classes:
+        return functional.cross_entropy(output, targets, reduction=recipe.reduction)
+    return functional.mse_loss(output, targets, reduction=recipe.reduction)
+
+
+@torch.no_grad()
+def _learnt(model: nn.Module, recipe: Recipe, data: Task) -> float:
+    if any(not bool(one.isfinite().all()) for one in model.parameters()):
+        return 0.0
+    model.eval()
+    inputs, targets = _prepared(recipe, data, torch.arange(min(512, len(data.inputs))))
+    output = model(inputs).float()
+    if data.classes:
+        right = float((output.argmax(-1) == targets).float().mean())
+        chance = float(targets.bincount().max() / len(targets))
+        return max(0.0, (right - chance) / (1 - chance))
+    wanted = targets.float()
+    if recipe.output == "sigmoid":
+        output = output.sigmoid()
+    elif recipe.output == "relu":
+        output = output.relu()
+    spread = float((wanted - wanted.mean(0)).square().mean())
+    explained = 1 - float((output - wanted).square().mean()) / spread
+    return max(0.0, explained) if math.isfinite(explained) else 0.0
+
+
+def _train_gan(recipe: Recipe, watch: Watch) -> Outcome:
+    data = task(recipe.task)
+    small = replace(recipe, network="mlp")
+    made = Task(inputs=torch.zeros(1, 4), targets=data.targets, outputs=2)
+    judged = Task(inputs=data.inputs, targets=data.targets, outputs=1)
+    maker, judge = network(small, made), network(small, judged)
+    before = _distance(maker(torch.randn(256, 4)), data.inputs[:256])
+    with watch():
+        _gan_loop(maker, judge, recipe, data.inputs)
+    after = _distance(maker(torch.randn(256, 4)), data.inputs[:256])
+    return Outcome(learnt=max(0.0, 1 - after / before), steps=2 * recipe.steps)
+
+
+def _gan_loop(maker: nn.Module, judge: nn.Module, recipe: Recipe, real: Tensor) -> None:
+    made, judged = (
+        torch.optim.Adam(one.parameters(), lr=recipe.rate, betas=(0.5, 0.99))
+        for one in (maker, judge)
+    )
+    with_logits = functional.binary_cross_entropy_with_logits
+    for _ in range(recipe.steps):
+        batch = real[torch.randint(len(real), (recipe.batch,))]
+        fake = maker(torch.randn(recipe.batch, 4))
+        says, of_fake = judge(batch), judge(fake.detach())
+        judged.zero_grad()
+        loss = with_logits(says, torch.ones_like(says))
+        (loss + with_logits(of_fake, torch.zeros_like(of_fake))).backward()
+        judged.step()
+        made.zero_grad()
+        fooled = judge(fake)
+        with_logits(fooled, torch.ones_like(fooled)).backward()
+        made.step()
+
+
+@torch.no_grad()
+def _distance(one: Tensor, other: Tensor) -> float:
+    """Return the energy distance between two clouds of points."""
+    across = torch.cdist(one, other).mean()
+    return float(2 * across - torch.cdist(one, one).mean() - torch.cdist(other, other).mean())
+
+
+def layer_names(recipe: Recipe) -> tuple[str, ...]:
+    """Return the paths of the hidden layers, from the input on."""
+    if recipe.network == "gan":
+        return ()
+    model = NETWORKS[recipe.network](recipe, 4 if recipe.network != "transformer" else 8, 2)
+    return ("cell",) if isinstance(model, Gated) else tuple(name for name, _ in hidden(model))
