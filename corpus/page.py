@@ -25,8 +25,8 @@ _INTRODUCTION = """# How often the rules are right
 Intervals are Wilson's, 95 %.
 
 A case is a training of {least} to {most} optimiser steps, recorded with every eighth step sampled.
-It is labelled by what was injected and by what happened: a fault *did harm* where the network learnt under {harm:.0%} of what
-its healthy twin did, or where it is a fault whatever is learnt (parameters that no optimiser holds,
+It is labelled by what was injected and by what happened: a fault *did harm* where the network
+learnt under {harm:.0%} of what its healthy twin did, or where it is a fault whatever is learnt (parameters that no optimiser holds,
 a detached graph, a softmax too many). A training counts as healthy where nothing was injected and
 it learnt {progress:.0%} of its twin's or more. {harmless} trainings whose fault did no harm and
 {unclear} without a fault that learnt less count for neither. An alarm is a finding of level warning

@@ -114,6 +114,29 @@ class Facts:
         return Movement(step=steps, **matrices)
 
     @cached_property
+    def unit_spread(self) -> Floats:
+        """By how much units' L1 norms differ, over the largest, ``[sampled step, parameter]``.
+
+        NaN where there is one unit only; 0 where all weights are 0.
+        """
+        table = self.run.parameter_rows
+        table = table.filter(pc.greater(pc.list_value_length(table["unit_l1"]), 1))
+        step, parameter = indices(table, "step"), indices(table, "parameter")
+        column = table["unit_l1"].combine_chunks()
+        ends = np.cumsum(np.asarray(pc.list_value_length(column), dtype=int))
+        sizes = np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float64)
+        spread = np.full((len(self.movement.step), len(self.parameters)), np.nan)
+        if not len(ends):
+            return spread
+        starts = np.append(0, ends[:-1])
+        high, low = np.maximum.reduceat(sizes, starts), np.minimum.reduceat(sizes, starts)
+        known = (parameter >= 0) & (parameter < len(self.parameters)) 
+        row = np.searchsorted(self.movement.step, step[known])
+        largest = np.where(high > 0, high, 1.0)
+        spread[row, parameter[known]] = ((high - low) / largest)[known]
+        return spread
+
+    @cached_property
     def flows(self) -> tuple[Flow, ...]:
         """The judged backward passes, one flow for each loss."""
         return read_flows(self.run)

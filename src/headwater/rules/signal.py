@@ -238,7 +238,9 @@ def _change(one: Pass, keep: np.ufunc, empty: float) -> Floats:
         best = np.where(np.isfinite(best), best, np.where(np.isnan(size), np.nan, size))
         with np.errstate(invalid="ignore"):  # -inf less -inf where the loss's own gradient is zero
             change = np.where(best == size, 0.0, best - size)
-        changes.append(np.where(one.layers, change, np.nan))
+        # An expert that no example of this batch was sent to has nothing to lose.
+        filled = one.columns["elements"] != 0
+        changes.append(np.where(one.layers & filled, change, np.nan))
     lost, rms_lost = changes
     return np.where(np.abs(lost) < np.abs(rms_lost), lost, rms_lost)
 

@@ -1,0 +1,114 @@
+"""HW106: units that are copies of each other and stay so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from headwater.records import Cause, Finding, Verdict
+from headwater.rules.answers import cannot_say, healthy, wrong
+from headwater.rules.facts import Facts
+from headwater.rules.passes import Bools
+from headwater.rules.signal import mostly, users
+from headwater.rules.wording import count, names
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdenticalLimits:
+    """When units count as copies."""
+
+    # Drawn at random, the L1 norms of units with a million inputs still spread by 0.4 % (three
+    # quarters over the root of the fan-in, end to end five times that); copies that rounding
+    # has parted a little stay within a thousandth.
+    spread: float = 1e-3
+    least_units: int = 2
+    least_samples: int = 3
+
+
+LIMITS = IdenticalLimits()
+
+
+class HW106:
+    """Identical units.
+
+    What it sees:
+        Weight matrices all of whose units have the same incoming weights, by their L1 norm to a
+        thousandth, from the first sample on, in most and in the newest, though they train. Those
+        that do not move are left out; matrices of zeros, too, unless they stay at zero while the
+        loss stands still.
+
+    Why it hurts:
+        Units that start alike get the same gradient and stay alike: a layer of a hundred is a
+        layer of one.
+
+    Example:
+        ``nn.init.constant_(layer.weight, 0.1)`` in every hidden layer: only the last of them,
+        whose gradient comes through the head's own weights, can ever tell its units apart.
+
+    References:
+        Goodfellow et al. (2016), Deep learning, section 8.4, on breaking symmetry.
+    """
+
+    symptom: ClassVar[str] = "identical-units"
+
+    def judge(self, facts: Facts) -> Verdict:
+        """Compare the units of each matrix that trains."""
+        spread = facts.unit_spread
+        if len(spread) < LIMITS.least_samples:
+            return cannot_say(self, f"units were measured in {len(spread)} samples, 3 are needed")
+        alike = spread <= LIMITS.spread
+        # From the start: weights that enormous steps threw all one way later are no constants.
+        same = mostly(alike) & alike[0]
+        chosen = np.flatnonzero(same & (_trains(facts) | _stuck_at_zero(facts))).tolist()
+        if not chosen:
+            return healthy(self, "no layer's units are copies of each other")
+        return wrong(self, [self._finding(facts, chosen)])
+
+    def _finding(self, facts: Facts, chosen: list[int]) -> Finding:
+        infos = [facts.parameters[index] for index in chosen]
+        newest = facts.flows[-1].newest if facts.flows else None
+        units = max(info.shape[0] for info in infos)
+        spread = float(np.nanmax(facts.unit_spread[-1, chosen]))
+        at = int(facts.movement.step[0])
+        return Finding(
+            code="HW106",
+            symptom=self.symptom,
+            severity="error" if facts.trend.stalled else "warning",
+            confidence=0.95,
+            first_step=at,
+            step=facts.last_step,
+            where=users(facts, newest, chosen) if newest is not None else (),
+            message=f"All units of {names(infos)} have the same weights, so up to "
+            f"{count(units, 'unit')} do the work of one and get the same gradient. Draw the "
+            "weights at random (He or Xavier initialisation) instead of setting them to a constant.",
+            causes=(
+                Cause(
+                    cause="constant-init",
+                    share=1.0,
+                    evidence=f"units' L1 norms differ by {spread:.1g} of themselves since step {at}",
+                ),
+            ),
+            evidence={
+                "spread": spread,
+                "spread_limit": LIMITS.spread,
+                "parameters": len(chosen),
+            },
+            remedies=("he-init", "xavier-init"),
+        )
+
+
+def _trains(facts: Facts) -> Bools:
+    moves: Bools = np.nan_to_num(facts.movement.relative_update[-1]) > 0
+    return moves & facts.matrices
+
+
+def _stuck_at_zero(facts: Facts) -> Bools:
+    """Mark matrices that train, started at zero and are there still, if nothing is learnt."""
+    held = np.array([info.optimiser is not None and len(info.shape) > 1 and info.requires_grad
+                     for info in facts.parameters], dtype=bool)  # fmt: skip
+    if not facts.trend.stalled:
+        return np.zeros_like(held)
+    still: Bools = facts.movement.weight_norm[-1] == 0
+    return held & facts.started_at_zero & still

@@ -1,0 +1,149 @@
+"""How large inputs, errors and weights are in the first sample: why steps can be too large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from headwater.records import Cause
+from headwater.rules.facts import Facts
+from headwater.rules.passes import MANY_CALLS, Pass
+
+_SQUARED = {"MseLoss"}
+_CROSS = {"NllLoss", "NllLoss2D"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeLimits:
+    """Where a size is out of scale.
+
+    Healthy is the tune half of the corpus, `docs/accuracy.md`.
+    """
+
+    # Root mean square of the inputs as the first weights' gradient tells it. Standardised inputs
+    # read 1 to 3, as rows of a batch add up coherently by the root of their number at most.
+    inputs: float = 10.0
+    # A mean over N entries has sqrt(N) F / (2 sqrt(L)) = 1 exactly, a sum sqrt(N).
+    summed_square: float = 3.0
+    # A mean of cross entropies over B examples has a gradient of norm sqrt(2/B) at most.
+    summed_cross: float = 1.5
+    # Root mean square of twice the error; standardised targets start at 2 to 3.
+    error: float = 10.0
+    # Fan-in times the variance of the weights: He draws 2, Xavier 1.
+    weights: float = 10.0
+    # Momentum of 0.95 averages 20 steps, and takes 20 more to turn round.
+    momentum: float = 0.95
+
+
+LIMITS = SizeLimits()
+
+
+def input_size(facts: Facts) -> float:
+    """Return the inputs' root mean square, from the first weights' gradient; NaN if not known.
+
+    The gradient of weights is the sum over examples of output gradient times input, so its norm
+    over the output gradient's is the inputs' root mean square times the root of the fan-in, where
+    examples are independent. Weights of a loop, used many times, are left out.
+    """
+    found = []
+    for flow in facts.flows:
+        one = flow.passes[0]
+        rows = {p: row for p, row in one.owners.items() if row >= 0}
+        deepest = max((one.weights_above[row] for row in rows.values()), default=0)
+        for leaf in one.leaves.tolist():
+            parameter = int(one.parameter[leaf])
+            row, shape = rows.get(parameter, -1), facts.parameters[parameter].shape
+            if row < 0 or len(shape) < 2 or one.weights_above[row] < deepest:
+                continue
+            if one.calls[row] > 1 or facts.sites[one.site[row]].operation.startswith("Embedding"):
+                continue
+            ratio = float(one.level[leaf] - one.level[row])
+            if np.isfinite(ratio):
+                found.append(10**ratio / np.sqrt(np.prod(shape[1:])))
+    return max(found, default=np.nan)
+
+
+def output_errors(facts: Facts) -> tuple[float, float, float]:
+    """Return how the loss's gradient at the outputs stands to what a mean would give.
+
+    Twice the root mean square error of a squared loss (NaN for others), the factor by which its
+    gradient exceeds a mean's, and the gradient's norm for a cross entropy (NaN for others).
+    """
+    for flow in facts.flows:
+        one = flow.passes[0]
+        at = np.flatnonzero(facts.pulse.step == one.step)
+        outputs = np.flatnonzero((one.kind == "weights") & (one.weights_above == 0))
+        loss = float(facts.pulse.loss[at[0]]) if len(at) else np.nan
+        if len(outputs) != 1 or not loss > 0 or not np.isfinite(one.level[outputs[0]]):
+            continue
+        norm, entries = 10 ** one.level[outputs[0]], one.columns["elements"][outputs[0]]
+        near = {facts.sites[site].operation for site in one.site[one.weights_above == 0]}
+        if near & _SQUARED:
+            factor = float(np.sqrt(entries) * norm / (2 * np.sqrt(loss)))
+            return float(np.sqrt(entries) * norm), factor, np.nan
+        if near & _CROSS:
+            return np.nan, np.nan, float(norm)
+    return np.nan, np.nan, np.nan
+
+
+def weight_gain(facts: Facts) -> float:
+    """Return the largest fan-in times variance of any matrix in the first sample; NaN if none."""
+    norms = facts.movement.weight_norm
+    if not len(norms):
+        return np.nan
+    gains = [
+        float(norms[0, index]) ** 2 / info.shape[0]
+        for index, info in enumerate(facts.parameters)
+        if facts.matrices[index] and np.isfinite(norms[0, index]) and _multiplies(facts, index)
+    ]
+    return max(gains, default=np.nan)
+
+
+def _multiplies(facts: Facts, index: int) -> bool:
+    """Say whether a matrix multiplies its input; an embedding's rows are looked up."""
+    return facts.parameters[index].module_type != "Embedding"
+
+
+def in_loop(one: Pass) -> bool:
+    """Say whether some weights of a pass are a loop through time."""
+    return bool((one.calls[one.kind == "weights"] >= MANY_CALLS).any())
+
+
+def why_too_large(facts: Facts) -> tuple[Cause, ...]:
+    """Tell why steps are too large, the likeliest cause first; the rate if nothing else is."""
+    inputs, gain = input_size(facts), weight_gain(facts)
+    error, factor, cross = output_errors(facts)
+    found = []
+    if factor >= LIMITS.summed_square or cross >= LIMITS.summed_cross:
+        times = factor if factor >= LIMITS.summed_square else cross
+        found.append(("loss-reduction", f"the loss's gradient is {times:.3g} times what a mean "
+                      "over the batch can give, as of a sum"))  # fmt: skip
+    if inputs >= LIMITS.inputs:
+        found.append(("unscaled-inputs", f"the inputs' root mean square is about {inputs:.2g}"))
+    if gain >= LIMITS.weights:
+        how = "recurrent-expansion" if any(in_loop(flow.passes[0]) for flow in facts.flows) else (
+            "weight-scale-too-large")  # fmt: skip
+        found.append((how, f"weights multiply the mean square by up to {gain:.3g}"))
+    if error >= LIMITS.error and not found:
+        found.append(("unscaled-targets", f"the first error is {error / 2:.3g}, about 1 is usual"))
+    if not found:
+        return _of_the_optimiser(facts)
+    return tuple(
+        Cause(cause=cause, share=round(0.9 / (rank + 1), 3), evidence=evidence)
+        for rank, (cause, evidence) in enumerate(found)
+    )
+
+
+def _of_the_optimiser(facts: Facts) -> tuple[Cause, ...]:
+    momenta = [info.settings.get("momentum") for info in facts.optimisers]
+    largest = max((one for one in momenta if isinstance(one, float)), default=0.0)
+    rate = Cause(cause="learning-rate-too-high", share=0.7, evidence="inputs, errors and weights "
+                 "are of ordinary size in the first sample")  # fmt: skip
+    if largest < LIMITS.momentum:
+        return (rate,)
+    evidence = f"momentum {largest:g} adds up {1 / max(1 - largest, 1e-9):.0f} steps"
+    return (
+        Cause(cause="momentum-too-high", share=0.7, evidence=evidence),
+        Cause(cause="learning-rate-too-high", share=0.3, evidence=rate.evidence),
+    )
