@@ -2,7 +2,7 @@
 
 Example:
     >>> sorted(RULES)
-    ['HW101', 'HW102', 'HW103', 'HW104', 'HW105', 'HW106', 'HW201', 'HW202', 'HW301']
+    ['HW101', 'HW102', 'HW103', 'HW104', 'HW105', 'HW106', 'HW201', 'HW202', 'HW203', 'HW301']
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from headwater.rules.exploding import HW102
 from headwater.rules.facts import Facts
 from headwater.rules.identical import HW106
 from headwater.rules.losses import HW201, HW202
+from headwater.rules.oscillating import HW203
 from headwater.rules.precision import HW301
 from headwater.rules.saturation import HW103, HW104
 from headwater.rules.updates import HW105
@@ -28,7 +29,7 @@ RULES: Mapping[str, Rule] = {
     type(rule).__name__: rule
     for rule in (
         *(HW101(), HW102(), HW103(), HW104(), HW105(), HW106()),
-        *(HW201(), HW202(), HW301()),
+        *(HW201(), HW202(), HW203(), HW301()),
     )
 }
 

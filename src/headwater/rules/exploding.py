@@ -9,11 +9,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from headwater.records import Cause, Finding, Severity, Verdict, Where
+from headwater.records import Finding, Severity, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.facts import Facts
 from headwater.rules.passes import MANY_CALLS, Bools, Floats, Flow, Pass
 from headwater.rules.signal import Part, account, causes, mostly, parameter_growths, users
+from headwater.rules.sizes import ADVICE, REMEDIES, never_zeroed, why_too_large
 from headwater.rules.wording import place, unique, where
 
 
@@ -38,8 +39,6 @@ class ExplodingLimits:
     loss_steps: int = 10
     # Clipping tames it where the clipped norm is a tenth of the raw one or less.
     tamed: float = 0.1
-    # The gradient of a mean over the batch and of a well-scaled loss is about one an example.
-    error_per_example: float = 10.0
 
 
 LIMITS = ExplodingLimits()
@@ -52,7 +51,6 @@ _REMEDIES: dict[str, tuple[str, ...]] = {
         "batch-normalisation",
     ),
     "recurrent-expansion": ("gradient-clipping", "orthogonal-init", "lower-learning-rate"),
-    "unscaled-targets": ("standardise-targets", "gradient-clipping", "lower-learning-rate"),
     "normalisation-depth": ("gradient-clipping", "residual-connections"),
     "learning-rate-too-high": ("lower-learning-rate", "gradient-clipping"),
 }
@@ -186,7 +184,7 @@ def _in_time(facts: Facts) -> Finding | None:
     pulse = facts.pulse
     before = float(np.median(_before(pulse.total_norm, at)))
     norm, step = float(pulse.total_norm[at]), int(pulse.step[at])
-    why = _causes_in_time(facts)
+    why = never_zeroed(facts) or why_too_large(facts)
     size = f"{norm:.1e}" if np.isfinite(norm) else "not finite"
     return Finding(
         code="HW102",
@@ -197,7 +195,7 @@ def _in_time(facts: Facts) -> Finding | None:
         step=facts.last_step,
         where=_loss_places(facts),
         message=f"The gradient's norm jumps from {before:.2g} to {size} at step {step}, and the "
-        f"loss with it. {_ADVICE[why[0].cause]}",
+        f"loss with it. {ADVICE[why[0].cause]}",
         causes=why,
         evidence={
             **({"norm": norm} if np.isfinite(norm) else {}),
@@ -205,15 +203,8 @@ def _in_time(facts: Facts) -> Finding | None:
             "jump_limit": LIMITS.jump,
             "loss_jump_limit": LIMITS.loss_jump,
         },
-        remedies=_REMEDIES[why[0].cause],
+        remedies=REMEDIES[why[0].cause],
     )
-
-
-_ADVICE = {
-    "unscaled-targets": "The outputs' errors are large from the start: standardise the targets, or "
-    "clip the gradient's norm.",
-    "learning-rate-too-high": "Lower the learning rate, or clip the gradient's norm.",
-}
 
 
 def _first_jump(facts: Facts) -> int | None:
@@ -255,30 +246,6 @@ def _loss_is_lost(loss: Floats, row: int) -> bool:
         return ~np.isfinite(values) | (np.abs(values) > limit)
 
     return bool(lost(near).any() and lost(end).mean() > 0.5)
-
-
-def _causes_in_time(facts: Facts) -> tuple[Cause, ...]:
-    error = _error_per_example(facts)
-    if error >= LIMITS.error_per_example:
-        evidence = f"{error:.3g} per example at the output in the first sample, about 1 is usual"
-        return (Cause(cause="unscaled-targets", share=1.0, evidence=evidence),)
-    evidence = "the gradient was of ordinary size before"
-    return (Cause(cause="learning-rate-too-high", share=0.7, evidence=evidence),)
-
-
-def _error_per_example(facts: Facts) -> float:
-    """Return the output gradient's root mean square times its entries, in the first sample.
-
-    For a loss that is a mean over entries this is what one entry contributes: twice its error for
-    the squared one, at most 1 for the cross entropies.
-    """
-    sizes = [0.0]
-    for flow in facts.flows:
-        one = flow.passes[0]
-        outputs = np.flatnonzero((one.kind == "weights") & (one.weights_above == 0))
-        for row in outputs[np.isfinite(one.rms[outputs])]:
-            sizes.append(float(10 ** one.rms[row] * one.columns["elements"][row]))
-    return max(sizes)
 
 
 def _loss_places(facts: Facts) -> tuple[Where, ...]:

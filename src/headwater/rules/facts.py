@@ -130,7 +130,7 @@ class Facts:
             return spread
         starts = np.append(0, ends[:-1])
         high, low = np.maximum.reduceat(sizes, starts), np.minimum.reduceat(sizes, starts)
-        known = (parameter >= 0) & (parameter < len(self.parameters)) 
+        known = (parameter >= 0) & (parameter < len(self.parameters))
         row = np.searchsorted(self.movement.step, step[known])
         largest = np.where(high > 0, high, 1.0)
         spread[row, parameter[known]] = ((high - low) / largest)[known]

@@ -82,12 +82,12 @@ class HW106:
             where=users(facts, newest, chosen) if newest is not None else (),
             message=f"All units of {names(infos)} have the same weights, so up to "
             f"{count(units, 'unit')} do the work of one and get the same gradient. Draw the "
-            "weights at random (He or Xavier initialisation) instead of setting them to a constant.",
+            "weights at random (He or Xavier initialisation), not as a constant.",
             causes=(
                 Cause(
                     cause="constant-init",
                     share=1.0,
-                    evidence=f"units' L1 norms differ by {spread:.1g} of themselves since step {at}",
+                    evidence=f"units' L1 norms differ by {spread:.1g} of themselves, from the start",
                 ),
             ),
             evidence={

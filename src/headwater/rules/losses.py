@@ -11,6 +11,8 @@ from headwater.records import Cause, Finding, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.facts import Facts
 from headwater.rules.signal import earliest_in_loop, forgets, lost_in_loop, mostly, starvation
+from headwater.rules.sizes import ADVICE, never_zeroed, why_too_large
+from headwater.rules.sizes import REMEDIES as ADVISED
 from headwater.rules.trend import LIMITS as TREND
 from headwater.rules.trend import first_level, runaway
 from headwater.rules.units import (
@@ -34,6 +36,11 @@ class LossLimits:
     steps_alone: int = 2000
     # A layer that changes by less than a millionth a step needs a million steps.
     slow_update: float = 1e-6
+    # Steps' sizes over the weights', added up, without the loss moving. Of the corpus's healthy
+    # trainings (tune half) one plateau is that long: 0.94, of a recurrent network at batches of
+    # eight, above chance level; at chance level none is longer than 0.35.
+    path: float = 2.0
+    path_at_chance: float = 0.45
 
 
 LIMITS = LossLimits()
@@ -79,6 +86,7 @@ class HW201:
         usable = losses[np.isfinite(losses)]
         start = first_level(usable) if broken is not None else facts.trend.start
         end = float(np.abs(usable[-5:]).max()) if broken is not None else facts.trend.last
+        why = never_zeroed(facts) or why_too_large(facts)
         first = int(steps[broken]) if broken is not None else _first_over(losses, steps, start)
         how = f"and is not finite from step {first} on" if broken is not None else "and stays there"
         return Finding(
@@ -89,22 +97,15 @@ class HW201:
             first_step=first,
             step=facts.last_step,
             where=_roots(facts),
-            message=f"The loss grows from {start:.2g} to {end:.2g} {how}. Lower the learning rate "
-            "tenfold, or clip the gradient's norm.",
-            causes=(
-                Cause(
-                    cause="learning-rate-too-high",
-                    share=0.7,
-                    evidence=f"loss multiplied by {abs(end / start) if start else np.inf:.2g}",
-                ),
-            ),
+            message=f"The loss grows from {start:.2g} to {end:.2g} {how}. {ADVICE[why[0].cause]}",
+            causes=why,
             evidence={
                 "start": start,
                 "end": end,
                 "rise_limit": TREND.runaway if broken is not None else TREND.rise,
                 **({"noise": facts.trend.noise} if broken is None else {}),
             },
-            remedies=("lower-learning-rate", "gradient-clipping", "standardise-targets"),
+            remedies=ADVISED[why[0].cause],
         )
 
 
@@ -137,12 +138,13 @@ class HW202:
         trend = facts.trend
         if trend.state == "unknown":
             return cannot_say(self, trend.reason)
+        if trend.state == "fell" and _softmax_twice(facts):
+            return wrong(self, [self._slowed(facts)])
         if trend.state == "unsteady":
             return cannot_say(self, "the loss fell and came back")
-        if trend.state == "flat" and not trend.stalled:
-            return healthy(self, "the loss is flat, far below chance level: trained before")
-        if trend.state != "flat":
-            return healthy(self, f"the loss {trend.state}")
+        if not trend.stalled:
+            before = "is flat, far below chance level: trained before"
+            return healthy(self, f"the loss {before if trend.state == 'flat' else trend.state}")
         causes = _causes_of_stall(facts)
         if not causes and trend.steps < LIMITS.steps_alone:
             return cannot_say(
@@ -181,11 +183,28 @@ class HW202:
             confidence=(0.9 if trend.at_chance else 0.8) if causes else 0.5,
             first_step=int(facts.pulse.step[0]),
             step=facts.last_step,
-            where=_roots(facts),
+            where=unique([*_softmax_places(facts), *_roots(facts)]),
             message=f"After {trend.steps} steps the loss {level}. {why}",
             causes=causes,
             evidence=evidence,
             remedies=_remedies(causes),
+        )
+
+    def _slowed(self, facts: Facts) -> Finding:
+        """Tell of a softmax too many though the loss falls: it bounds how far it can."""
+        (cause, evidence), *_ = _softmax_twice(facts)
+        return Finding(
+            code="HW202",
+            symptom=self.symptom,
+            severity="warning",
+            confidence=0.8,
+            first_step=int(facts.pulse.step[0]),
+            step=facts.last_step,
+            where=unique([*_softmax_places(facts), *_roots(facts)]),
+            message=f"The loss falls, but cannot come near zero: {evidence}. Remove the first.",
+            causes=(Cause(cause=cause, share=1.0, evidence=evidence),),
+            evidence={"start": facts.trend.start, "last": facts.trend.last},
+            remedies=("remove-softmax",),
         )
 
 
@@ -199,7 +218,9 @@ def _first_over(losses: np.typing.NDArray[np.float64], steps: np.typing.NDArray[
 def _causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
     """Name the other symptoms, each with an equal share, as the loss cannot tell between them."""
     first = _dead_layers(facts) or [*_saturated(facts), *_starved(facts), *_dying(facts)]
-    found = first or _collapsed(facts) or _softmax_twice(facts) or _slow(facts)
+    found = (
+        _softmax_twice(facts) or first or _collapsed(facts) or _slow(facts) or _unlearnable(facts)
+    )
     return tuple(
         Cause(cause=cause, share=round(1 / len(found), 3), evidence=evidence)
         for cause, evidence in found
@@ -229,21 +250,29 @@ def _dead_at(facts: Facts, layer: Layer) -> tuple[str, str]:
 
 
 def _collapsed(facts: Facts) -> list[tuple[str, str]]:
-    if not facts.trend.collapsed:
+    kept = never_zeroed(facts)
+    if not facts.trend.collapsed and not kept:
         return []
-    return [("learning-rate-too-high", "steps too large threw away what had been learnt")]
+    return [(cause.cause, cause.evidence) for cause in (kept or why_too_large(facts))[:1]]
 
 
 def _softmax_twice(facts: Facts) -> list[tuple[str, str]]:
+    return [
+        ("double-softmax", f"{place(at)} takes the softmax, and the loss another")
+        for at in _softmax_places(facts)[:1]
+    ]
+
+
+def _softmax_places(facts: Facts) -> list[Where]:
     """See a softmax between the last layer and a loss that takes the logarithm of another."""
+    found = []
     for flow in facts.flows:
         one = flow.newest
         rows = np.flatnonzero(one.weights_above == 0)
         at = {facts.sites[one.site[row]].operation: facts.sites[one.site[row]] for row in rows}
         if "Softmax" in at and "LogSoftmax" in at:
-            evidence = f"{place(where(at['Softmax']))} takes the softmax, and the loss another"
-            return [("double-softmax", evidence)]
-    return []
+            found.append(where(at["Softmax"]))
+    return found
 
 
 def _starved(facts: Facts) -> list[tuple[str, str]]:
@@ -272,6 +301,19 @@ def _slow(facts: Facts) -> list[tuple[str, str]]:
     return [("learning-rate-too-low", evidence)]
 
 
+def _unlearnable(facts: Facts) -> list[tuple[str, str]]:
+    """Blame the labels where weights moved far at chance level, and nothing else is wrong."""
+    updates = facts.movement.relative_update[:, facts.matrices]
+    if not updates.size or not np.isfinite(updates).any():
+        return []
+    typical = float(np.nanmedian(np.nan_to_num(updates).max(axis=1)))
+    path = typical * facts.steps
+    if path < (LIMITS.path_at_chance if facts.trend.at_chance else LIMITS.path):
+        return []
+    evidence = f"the weights moved {path:.1f} times their own size, and nothing came of it"
+    return [("labels-independent-of-inputs", evidence)]
+
+
 def _remedies(causes: tuple[Cause, ...]) -> tuple[str, ...]:
     table: dict[str, tuple[str, ...]] = {
         "saturation": ("xavier-init", "batch-normalisation", "adam"),
@@ -281,6 +323,8 @@ def _remedies(causes: tuple[Cause, ...]) -> tuple[str, ...]:
         "learning-rate-too-high": ("lower-learning-rate", "gradient-clipping"),
         "double-softmax": ("remove-softmax",),
         "learning-rate-too-low": ("higher-learning-rate", "adam"),
+        "labels-independent-of-inputs": ("check-labels",),
+        **ADVISED,
     }
     if not causes:
         return ("higher-learning-rate", "adam")

@@ -34,9 +34,34 @@ class SizeLimits:
     weights: float = 10.0
     # Momentum of 0.95 averages 20 steps, and takes 20 more to turn round.
     momentum: float = 0.95
+    # The norm's change from step to step over the loss's: 0.04 and less where gradients are never
+    # zeroed, 1 or so where the whole data set is one batch.
+    smoother: float = 0.2
+    least_steps: int = 30
 
 
 LIMITS = SizeLimits()
+
+ADVICE = {
+    "gradients-not-zeroed": "Gradients add up from step to step: call optimizer.zero_grad().",
+    "loss-reduction": "Take the loss's mean over the batch, or divide the rate by its size.",
+    "unscaled-inputs": "Standardise the inputs.",
+    "unscaled-targets": "Standardise the targets.",
+    "weight-scale-too-large": "Draw smaller weights (He or Xavier initialisation).",
+    "recurrent-expansion": "Draw orthogonal recurrent weights, and clip the gradient's norm.",
+    "momentum-too-high": "Lower the momentum to 0.9.",
+    "learning-rate-too-high": "Lower the learning rate tenfold, or clip the gradient's norm.",
+}
+REMEDIES: dict[str, tuple[str, ...]] = {
+    "gradients-not-zeroed": ("zero-gradients",),
+    "loss-reduction": ("mean-reduction", "lower-learning-rate"),
+    "unscaled-inputs": ("standardise-inputs", "batch-normalisation"),
+    "unscaled-targets": ("standardise-targets", "gradient-clipping"),
+    "weight-scale-too-large": ("he-init", "xavier-init", "batch-normalisation"),
+    "recurrent-expansion": ("orthogonal-init", "gradient-clipping"),
+    "momentum-too-high": ("lower-momentum", "lower-learning-rate"),
+    "learning-rate-too-high": ("lower-learning-rate", "gradient-clipping"),
+}
 
 
 def input_size(facts: Facts) -> float:
@@ -147,3 +172,35 @@ def _of_the_optimiser(facts: Facts) -> tuple[Cause, ...]:
         Cause(cause="momentum-too-high", share=0.7, evidence=evidence),
         Cause(cause="learning-rate-too-high", share=0.3, evidence=rate.evidence),
     )
+
+
+def never_zeroed(facts: Facts) -> tuple[Cause, ...]:
+    """Tell that gradients add up over the steps: their norm is far smoother than the loss.
+
+    A fresh gradient changes from batch to batch as the loss does. A sum over all steps so far
+    changes by one part in their number. Parameters that no optimiser holds are left out, as
+    nothing zeroes theirs.
+    """
+    norms = _held_norms(facts)
+    losses = np.abs(facts.pulse.loss[facts.pulse.has_loss])
+    losses, norms = (one[np.isfinite(one) & (one > 0)] for one in (losses, norms))
+    if min(len(losses), len(norms)) < LIMITS.least_steps:
+        return ()
+    of_loss, of_norm = (float(np.median(np.abs(np.diff(np.log(one))))) for one in (losses, norms))
+    if of_norm > LIMITS.smoother * of_loss:
+        return ()
+    evidence = (
+        f"the loss changes by {100 * of_loss:.2g} % from step to step, the gradient's norm by "
+        f"{100 * of_norm:.2g} % only"
+    )
+    return (Cause(cause="gradients-not-zeroed", share=0.9, evidence=evidence),)
+
+
+def _held_norms(facts: Facts) -> np.typing.NDArray[np.float64]:
+    held = np.array([info.optimiser is not None for info in facts.parameters], dtype=bool)
+    rows = [one or () for one in facts.run.pulse["gradient_norms"].to_pylist()]
+    squares = [
+        sum(norm * norm for norm, mine in zip(row, held, strict=False) if mine and norm is not None)
+        for row in rows
+    ]
+    return np.sqrt(np.array(squares, dtype=np.float64))
