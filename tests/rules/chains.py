@@ -61,7 +61,7 @@ def chain(
     output_update: float = 1e-3,
     output_level: float = -1.5,
     pulse: Callable[[int], Mapping[str, Any]] = lambda _step: {},
-    columns: Mapping[str, float] | None = None,
+    columns: Mapping[str, Any] | None = None,
     info: Mapping[str, Any] | None = None,
     recurrent: bool = False,
     underflow: int | None = None,
@@ -172,7 +172,7 @@ class _Network:
             add(site + offset, above, 0.0, level=level, parameter=parameter + offset)
 
     def moves(
-        self, step: int, output_update: float, columns: Mapping[str, float]
+        self, step: int, output_update: float, columns: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
         output = Layer(update=output_update)
         rows = []

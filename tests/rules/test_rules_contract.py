@@ -31,6 +31,8 @@ def _sick_runs(folder: Path) -> list[Run]:
         chain(folder, [Layer(statistics=dead)] * 3, losses=flat(), operation="Relu"),
         chain(folder, [Layer(statistics={"saturated": 0.9})] * 3, losses=flat()),
         chain(folder, [Layer(activation=-0.2)] * 20, losses=flat(), recurrent=True),
+        chain(folder, [Layer()] * 3, losses=flat(), columns={"unit_l1": [0.5] * 32}),
+        chain(folder, [Layer(update=3.0)] * 3, losses=[0.7, 90.0, *flat()]),
         made_up.run(folder, pulse=[{"loss": 0.1 * 1.2**step} for step in range(100)]),
         made_up.run(
             folder,

@@ -87,7 +87,7 @@ class HW106:
                 Cause(
                     cause="constant-init",
                     share=1.0,
-                    evidence=f"units' L1 norms differ by {spread:.1g} of themselves, from the start",
+                    evidence=f"units' L1 norms differ by {spread:.1g} of themselves at most",
                 ),
             ),
             evidence={
@@ -100,15 +100,20 @@ class HW106:
 
 
 def _trains(facts: Facts) -> Bools:
-    moves: Bools = np.nan_to_num(facts.movement.relative_update[-1]) > 0
-    return moves & facts.matrices
+    """Mark matrices that move and are not zero; also those that started there."""
+    moves = np.nan_to_num(facts.movement.relative_update[-1]) > 0
+    moving: Bools = moves & _matrices(facts) & (facts.movement.weight_norm[-1] > 0)
+    return moving
 
 
 def _stuck_at_zero(facts: Facts) -> Bools:
-    """Mark matrices that train, started at zero and are there still, if nothing is learnt."""
-    held = np.array([info.optimiser is not None and len(info.shape) > 1 and info.requires_grad
-                     for info in facts.parameters], dtype=bool)  # fmt: skip
+    """Mark matrices that should train and are zero to the end, if nothing is learnt."""
     if not facts.trend.stalled:
-        return np.zeros_like(held)
-    still: Bools = facts.movement.weight_norm[-1] == 0
-    return held & facts.started_at_zero & still
+        return np.zeros(len(facts.parameters), dtype=bool)
+    zero: Bools = facts.started_at_zero & (facts.movement.weight_norm[-1] == 0)
+    return _matrices(facts) & zero
+
+
+def _matrices(facts: Facts) -> Bools:
+    return np.array([info.optimiser is not None and len(info.shape) > 1 and info.requires_grad
+                     for info in facts.parameters], dtype=bool)  # fmt: skip

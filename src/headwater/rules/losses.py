@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,6 +41,10 @@ class LossLimits:
     # trainings (tune half) one plateau is that long: 0.94, of a recurrent network at batches of
     # eight, above chance level; at chance level none is longer than 0.35.
     path: float = 2.0
+    # A loss that was ever this much over its first value was thrown about by its steps.
+    thrown: float = 3.0
+    # Half of an output's examples without a gradient.
+    output_flat: float = 0.5
     path_at_chance: float = 0.45
 
 
@@ -156,6 +161,7 @@ class HW202:
 
     def _finding(self, facts: Facts, causes: tuple[Cause, ...]) -> Finding:
         trend = facts.trend
+        outputs = [at for at, _ in _flat_outputs(facts)]
         level = f"stands at {trend.last:.3g}, having started at {trend.start:.3g}"
         if trend.at_chance:
             level = f"stands at {trend.last:.3g}, which is chance level ({trend.chance:.3g})"
@@ -183,7 +189,7 @@ class HW202:
             confidence=(0.9 if trend.at_chance else 0.8) if causes else 0.5,
             first_step=int(facts.pulse.step[0]),
             step=facts.last_step,
-            where=unique([*_softmax_places(facts), *_roots(facts)]),
+            where=unique([*_softmax_places(facts), *outputs, *_roots(facts)]),
             message=f"After {trend.steps} steps the loss {level}. {why}",
             causes=causes,
             evidence=evidence,
@@ -203,7 +209,14 @@ class HW202:
             where=unique([*_softmax_places(facts), *_roots(facts)]),
             message=f"The loss falls, but cannot come near zero: {evidence}. Remove the first.",
             causes=(Cause(cause=cause, share=1.0, evidence=evidence),),
-            evidence={"start": facts.trend.start, "last": facts.trend.last},
+            evidence={
+                "start": facts.trend.start,
+                "last": facts.trend.last,
+                # Softmax of numbers between 0 and 1: the best class gets e, the others 1 each.
+                "last_limit": math.log(1 + (max(round(math.exp(facts.chance)), 2) - 1) / math.e)
+                if math.isfinite(facts.chance)
+                else 0.0,
+            },
             remedies=("remove-softmax",),
         )
 
@@ -219,7 +232,11 @@ def _causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
     """Name the other symptoms, each with an equal share, as the loss cannot tell between them."""
     first = _dead_layers(facts) or [*_saturated(facts), *_starved(facts), *_dying(facts)]
     found = (
-        _softmax_twice(facts) or first or _collapsed(facts) or _slow(facts) or _unlearnable(facts)
+        _softmax_twice(facts)
+        or _output_unit(facts)
+        or [*first, *_slow(facts)]
+        or _collapsed(facts)
+        or _unlearnable(facts)
     )
     return tuple(
         Cause(cause=cause, share=round(1 / len(found), 3), evidence=evidence)
@@ -254,6 +271,30 @@ def _collapsed(facts: Facts) -> list[tuple[str, str]]:
     if not facts.trend.collapsed and not kept:
         return []
     return [(cause.cause, cause.evidence) for cause in (kept or why_too_large(facts))[:1]]
+
+
+def _output_unit(facts: Facts) -> list[tuple[str, str]]:
+    return [
+        ("output-range", f"{share} of the outputs are flat at {place(at)}, next to the loss")
+        for at, share in _flat_outputs(facts)[:1]
+    ]
+
+
+def _flat_outputs(facts: Facts) -> list[tuple[Where, str]]:
+    """See an activation between the last layer and a squared loss that cannot reach the targets."""
+    found = []
+    for flow in facts.sound:
+        one = flow.newest
+        rows = np.flatnonzero(one.weights_above == 0)
+        if "MseLoss" not in {facts.sites[one.site[row]].operation for row in rows}:
+            continue
+        for row in rows[one.kind[rows] == "activation"].tolist():
+            flat = max(
+                float(np.nan_to_num(one.columns[name][row])) for name in ("dead", "saturated")
+            )
+            if flat >= LIMITS.output_flat:
+                found.append((where(facts.sites[one.site[row]]), percent(flat)))
+    return found
 
 
 def _softmax_twice(facts: Facts) -> list[tuple[str, str]]:
@@ -304,7 +345,13 @@ def _slow(facts: Facts) -> list[tuple[str, str]]:
 def _unlearnable(facts: Facts) -> list[tuple[str, str]]:
     """Blame the labels where weights moved far at chance level, and nothing else is wrong."""
     updates = facts.movement.relative_update[:, facts.matrices]
+    losses = facts.pulse.loss[facts.pulse.has_loss]
     if not updates.size or not np.isfinite(updates).any():
+        return []
+    trains = [info for info in facts.parameters if info.requires_grad]
+    if any(info.optimiser is None or not info.got_gradient for info in trains):
+        return []  # HW105 has a better reason
+    if np.nanmax(losses) > LIMITS.thrown * losses[0]:
         return []
     typical = float(np.nanmedian(np.nan_to_num(updates).max(axis=1)))
     path = typical * facts.steps
@@ -324,6 +371,7 @@ def _remedies(causes: tuple[Cause, ...]) -> tuple[str, ...]:
         "double-softmax": ("remove-softmax",),
         "learning-rate-too-low": ("higher-learning-rate", "adam"),
         "labels-independent-of-inputs": ("check-labels",),
+        "output-range": ("linear-output", "standardise-targets"),
         **ADVISED,
     }
     if not causes:

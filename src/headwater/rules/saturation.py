@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +11,9 @@ import numpy as np
 from headwater.records import Cause, Finding, Verdict
 from headwater.rules.answers import cannot_say, healthy, too_few_samples, wrong
 from headwater.rules.facts import Facts
+from headwater.rules.sizes import ADVICE as OF_SIZES
+from headwater.rules.sizes import REMEDIES as BY_SIZES
+from headwater.rules.sizes import never_zeroed, why_too_large
 from headwater.rules.units import LIMITS as UNITS
 from headwater.rules.units import (
     Layer,
@@ -45,6 +48,7 @@ class SaturationLimits:
 LIMITS = SaturationLimits()
 
 _REMEDIES: dict[str, tuple[str, ...]] = {
+    **BY_SIZES,
     "negative-bias": ("zero-bias", "batch-normalisation", "leaky-relu"),
     "weight-init": ("he-init", "batch-normalisation", "leaky-relu"),
     "learning-rate-too-high": ("lower-learning-rate", "batch-normalisation", "leaky-relu"),
@@ -132,6 +136,7 @@ class HW103:
 
 
 _ADVICE = {
+    **OF_SIZES,
     "negative-bias": "Set the biases to zero, or normalise before the activation.",
     "weight-init": "Draw the weights around zero (He initialisation), or use a leaky ReLU.",
     "learning-rate-too-high": "They died in training: lower the learning rate.",
@@ -149,9 +154,10 @@ class HW104:
     What it sees:
         Hidden sigmoid, tanh and the like whose derivative is under 5 % of its largest for three
         entries in ten or more, in most samples and in the newest, while the loss does not fall.
-        Where it falls or does not tell, eight in ten are asked for, and of gates (GRU, LSTM,
-        squeeze-and-excitation), which open and close by design, nineteen in twenty. The
-        activation next to the loss is left out: a good classifier saturates it.
+        Where the loss does not tell, eight in ten are asked for, where it falls nine, and of gates
+        (GRU, LSTM, squeeze-and-excitation), which open and close by design, nineteen in twenty and
+        a loss that does not fall. The activation next to the loss is left out: a good classifier
+        saturates it.
 
     Why it hurts:
         Where an activation is flat it passes no gradient, and outputs of plus or minus one keep
@@ -189,6 +195,7 @@ class HW104:
     def _finding(self, facts: Facts, layers: Sequence[Layer], found: Sequence[Layer]) -> Finding:
         cause = _cause_of_saturation(facts, layers, found[0])
         limit = UNITS.saturated if facts.trend.stalled else UNITS.saturated_unknown
+        limit = UNITS.saturated_learning if facts.trend.state == "fell" else limit
         numbers = {
             f"saturated at {place(layer_place(facts, layer))}": float(layer.saturated[-1])
             for layer in reversed(found)
@@ -243,13 +250,19 @@ def _since(layer: Layer, values: np.typing.NDArray[np.float64], limit: float) ->
     return layer.flow.passes[start].step
 
 
+def _in_training(facts: Facts, evidence: str) -> Cause:
+    """Tell why steps were so large that they killed or saturated what had been sound."""
+    worst = (never_zeroed(facts) or why_too_large(facts))[0]
+    return replace(worst, evidence=f"{evidence}; {worst.evidence}")
+
+
 def _cause_of_death(facts: Facts, layers: Sequence[Layer]) -> Cause:
     units = sum(layer.units for layer in layers if layer.units > 0)
     first = sum(layer.units * float(np.nan_to_num(layer.dead[0])) for layer in layers) / units
     now, _ = pooled_dead(layers)
     if first < LIMITS.from_the_start * now:
         evidence = f"{percent(first)} dead in the first sample, {percent(now)} now"
-        return Cause(cause="learning-rate-too-high", share=0.8, evidence=evidence)
+        return _in_training(facts, evidence)
     sizes = [
         float(facts.movement.weight_norm[0, index]) / np.sqrt(facts.parameters[index].elements)
         for layer in layers
@@ -271,7 +284,7 @@ def _cause_of_saturation(facts: Facts, layers: Sequence[Layer], worst: Layer) ->
             f"{percent(float(worst.saturated[0]))} saturated in the first sample, "
             f"{percent(float(worst.saturated[-1]))} now"
         )
-        return Cause(cause="learning-rate-too-high", share=0.6, evidence=evidence)
+        return _in_training(facts, evidence)
     matrices, _ = feeding(facts, worst)
     square = float(worst.mean[0] ** 2 + worst.variance[0])
     if len(matrices) != 1 or not len(facts.movement.weight_norm) or not np.isfinite(square):

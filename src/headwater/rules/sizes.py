@@ -83,9 +83,9 @@ def input_size(facts: Facts) -> float:
                 continue
             if one.calls[row] > 1 or facts.sites[one.site[row]].operation.startswith("Embedding"):
                 continue
-            ratio = float(one.level[leaf] - one.level[row])
-            if np.isfinite(ratio):
-                found.append(10**ratio / np.sqrt(np.prod(shape[1:])))
+            if np.isfinite(one.level[leaf]) and np.isfinite(one.level[row]):
+                ratio = 10 ** float(one.level[leaf] - one.level[row])
+                found.append(ratio / float(np.sqrt(np.prod(shape[1:]))))
     return max(found, default=np.nan)
 
 
@@ -154,23 +154,24 @@ def why_too_large(facts: Facts) -> tuple[Cause, ...]:
         found.append(("unscaled-targets", f"the first error is {error / 2:.3g}, about 1 is usual"))
     if not found:
         return _of_the_optimiser(facts)
+    weights = [0.95 * 2.0**-rank for rank in range(len(found))]
     return tuple(
-        Cause(cause=cause, share=round(0.9 / (rank + 1), 3), evidence=evidence)
-        for rank, (cause, evidence) in enumerate(found)
+        Cause(cause=cause, share=round(0.95 * weight / sum(weights), 3), evidence=evidence)
+        for weight, (cause, evidence) in zip(weights, found, strict=True)
     )
 
 
 def _of_the_optimiser(facts: Facts) -> tuple[Cause, ...]:
     momenta = [info.settings.get("momentum") for info in facts.optimisers]
     largest = max((one for one in momenta if isinstance(one, float)), default=0.0)
-    rate = Cause(cause="learning-rate-too-high", share=0.7, evidence="inputs, errors and weights "
+    rate = Cause(cause="learning-rate-too-high", share=0.9, evidence="inputs, errors and weights "
                  "are of ordinary size in the first sample")  # fmt: skip
     if largest < LIMITS.momentum:
         return (rate,)
     evidence = f"momentum {largest:g} adds up {1 / max(1 - largest, 1e-9):.0f} steps"
     return (
-        Cause(cause="momentum-too-high", share=0.7, evidence=evidence),
-        Cause(cause="learning-rate-too-high", share=0.3, evidence=rate.evidence),
+        Cause(cause="momentum-too-high", share=0.9, evidence=evidence),
+        Cause(cause="learning-rate-too-high", share=0.1, evidence=rate.evidence),
     )
 
 
@@ -187,7 +188,8 @@ def never_zeroed(facts: Facts) -> tuple[Cause, ...]:
     if min(len(losses), len(norms)) < LIMITS.least_steps:
         return ()
     of_loss, of_norm = (float(np.median(np.abs(np.diff(np.log(one))))) for one in (losses, norms))
-    if of_norm > LIMITS.smoother * of_loss:
+    # A norm that never changes at all is normalised, not added up.
+    if not 0 < of_norm <= LIMITS.smoother * of_loss:
         return ()
     evidence = (
         f"the loss changes by {100 * of_loss:.2g} % from step to step, the gradient's norm by "

@@ -60,6 +60,10 @@ class UnitLimits:
     saturated: float = 0.3
     # Where the loss does not tell whether the network learns (short run, GAN).
     saturated_unknown: float = 0.8
+    # Where it falls all the same: units that decide are healthy up to here. In the corpus's tune
+    # half no healthy layer that is no gate has more than 0.40; weights five times too large or
+    # far from zero mean leave 0.93 and more, and two thirds of what could be learnt unlearnt.
+    saturated_learning: float = 0.9
     # Gates are meant to open and close.
     saturated_gate: float = 0.95
     # Two circles, ReLU, He initialisation: 0.16 of 25 units are dead at the start, up to 0.36 in
@@ -67,9 +71,6 @@ class UnitLimits:
     dead: float = 0.25
     # One layer, or all where the loss does not tell: more dead than alive beyond doubt.
     dead_unknown: float = 0.5
-    # Where the loss falls all the same. In the corpus's healthy trainings (tune half) at most 0.40
-    # of all units are dead, 0.81 after a leap that the loss recovered from.
-    dead_learning: float = 0.55
     # Lower bound of a wholly dead layer of three units; with fewer, chance kills a layer.
     dead_layer: float = 0.4
 
@@ -119,6 +120,8 @@ def saturated_layers(facts: Facts, layers: Sequence[Layer]) -> tuple[Layer, ...]
     """Return the layers too saturated in most samples and the newest, the worst first."""
     told = facts.trend.stalled or facts.trend.state == "rose"
     usual = LIMITS.saturated if told else LIMITS.saturated_unknown
+    if facts.trend.state == "fell":
+        usual = LIMITS.saturated_learning
     found = [
         layer
         for layer in layers
@@ -147,9 +150,9 @@ def pooled_dead(layers: Sequence[Layer]) -> tuple[float, float]:
 def too_many_dead(facts: Facts, layers: Sequence[Layer]) -> bool:
     """Say whether the share of dead units over all layers is too high beyond doubt."""
     share, units = pooled_dead(layers)
-    limit = LIMITS.dead if facts.trend.stalled else LIMITS.dead_unknown
     if facts.trend.state == "fell":
-        limit = LIMITS.dead_learning
+        return False
+    limit = LIMITS.dead if facts.trend.stalled else LIMITS.dead_unknown
     return wilson_low(share, units) >= limit
 
 
