@@ -140,7 +140,7 @@ FAULTS: Sequence[Fault] = (
         sites=HIDDEN, layer=True,
     ),
     _fault(
-        "shifted-inputs", "HW103 HW104 HW202 HW201", "input-shift unscaled-inputs",
+        "shifted-inputs", "HW102 HW103 HW104 HW201 HW202 HW203", "input-shift unscaled-inputs",
         [{"input_shift": 30.0, "input_scale": 0.3}, {"input_shift": 300.0}],
         tasks=frozenset("circles moons digits cancer wine waves".split()),
     ),
@@ -183,7 +183,7 @@ FAULTS: Sequence[Fault] = (
         networks=ALL,
     ),
     _fault(
-        "kept-gradients", "HW201 HW203 HW202 HW102", "gradients-not-zeroed",
+        "kept-gradients", "HW201 HW203 HW202 HW102 HW103 HW104", "gradients-not-zeroed",
         [{"zero_grad": False, "optimiser": "sgd", "rate": 0.1}, {"zero_grad": False}],
         networks=ALL,
     ),

@@ -98,7 +98,7 @@ def test_gradients_that_add_up_are_smoother_than_their_loss(tmp_path: Path) -> N
     noisy = [value * (1 + 0.3 * (step % 3)) for step, value in enumerate(flat(100))]
     adds_up = chain(
         tmp_path, [Layer()] * 2, losses=noisy,
-        pulse=lambda step: {"gradient_norms": [1.0 + 0.01 * step] * 6},
+        pulse=lambda step: {"gradient_norms": [1.0 + 0.5 * step] * 6},
     )  # fmt: skip
     assert never_zeroed(Facts(adds_up))[0].cause == "gradients-not-zeroed"
     fresh = chain(

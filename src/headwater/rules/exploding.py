@@ -14,7 +14,17 @@ from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.facts import Facts
 from headwater.rules.passes import MANY_CALLS, Bools, Floats, Flow, Pass
 from headwater.rules.signal import Part, account, causes, mostly, parameter_growths, users
-from headwater.rules.sizes import ADVICE, REMEDIES, never_zeroed, why_too_large
+from headwater.rules.sizes import (
+    ADVICE,
+    REMEDIES,
+    input_size,
+    never_zeroed,
+    output_errors,
+    oversized_weights,
+    weight_gain,
+    why_too_large,
+)
+from headwater.rules.sizes import LIMITS as SIZES
 from headwater.rules.wording import place, unique, where
 
 
@@ -37,6 +47,11 @@ class ExplodingLimits:
     # The loss must jump too: ten times its own recent level within the next steps.
     loss_jump: float = 10.0
     loss_steps: int = 10
+    # Ten times chance level, or twice an error of five: networks drawn at their critical gain start
+    # within 1.5 of chance (corpus, tune half), weights five times too large at 3 to 1e8.
+    oversized: float = 10.0
+    # Below this share of chance level the outputs have found their size.
+    made_up_for: float = 0.3
     # Clipping tames it where the clipped norm is a tenth of the raw one or less.
     tamed: float = 0.1
 
@@ -63,8 +78,10 @@ class HW102:
         Growth of three decades or more from the weakest layer nearer to the loss to a layer
         further away, in most samples and in the newest, while a layer's step is larger than the
         layer itself or the loss does not fall; or a gradient norm that jumps to a hundred times
-        its own running median together with the loss, or until it is not finite. A spike from
-        which the loss recovers is none, and growth that clipping tames is told as information.
+        its own running median together with the loss, or until it is not finite; or inputs or
+        weights so large that the loss starts at ten times chance level and is still near it. A
+        spike from which the loss recovers is none, and growth that clipping tames is told as
+        information.
 
     Why it hurts:
         One step along a gradient far larger than usual throws the weights away, often to where
@@ -92,6 +109,8 @@ class HW102:
         if not findings and enough_steps:
             found = _in_time(facts)
             findings = [found] if found else []
+        if not findings and facts.flowing:
+            findings = _from_the_start(facts)
         if findings:
             return wrong(self, findings)
         return healthy(self, "the gradient keeps its size, over the layers and over time")
@@ -134,6 +153,42 @@ def _along_the_path(facts: Facts, flow: Flow) -> Finding | None:
 
 _TAMED = "Clipping holds the steps down and the loss falls; smaller weights would do without it."
 _UNTAMED = "Draw smaller weights (He or Xavier initialisation), or clip the gradient's norm."
+
+
+def _from_the_start(facts: Facts) -> list[Finding]:
+    """Tell of outputs far too large from the start, if training has not made up for it."""
+    trend = facts.trend
+    out_of_scale = input_size(facts) >= SIZES.inputs or weight_gain(facts) >= SIZES.weights
+    known = np.isfinite(trend.chance)
+    first = float(facts.pulse.loss[facts.pulse.has_loss][0]) if facts.pulse.has_loss.any() else 0.0
+    times = first / trend.chance if known else output_errors(facts)[0]
+    learnt = known and trend.last < LIMITS.made_up_for * trend.chance
+    if trend.state == "unknown" or not out_of_scale or learnt or not times >= LIMITS.oversized:
+        return []
+    why = why_too_large(facts)
+    heavy = oversized_weights(facts) if why[0].cause == "weight-scale-too-large" else []
+    what = f"{times:.2g} times chance level" if known else f"an error of {times / 2:.2g}"
+    return [
+        Finding(
+            code="HW102",
+            symptom=HW102.symptom,
+            severity="warning",
+            confidence=0.8 if known else 0.6,
+            first_step=int(facts.pulse.step[0]),
+            step=facts.last_step,
+            where=users(facts, facts.flowing[-1].newest, heavy) or _loss_places(facts),
+            message=f"The loss starts at {what}, as the outputs are far too large, and training "
+            f"has not made up for it. {ADVICE[why[0].cause]}",
+            causes=why,
+            evidence={
+                "oversized": times,
+                "oversized_limit": LIMITS.oversized,
+                "input_size_limit": SIZES.inputs,
+                "weight_gain_limit": SIZES.weights,
+            },
+            remedies=REMEDIES[why[0].cause],
+        )
+    ]
 
 
 def _fell(facts: Facts) -> bool:

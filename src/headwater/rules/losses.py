@@ -11,7 +11,14 @@ import numpy as np
 from headwater.records import Cause, Finding, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.facts import Facts
-from headwater.rules.signal import earliest_in_loop, forgets, lost_in_loop, mostly, starvation
+from headwater.rules.signal import (
+    earliest_in_loop,
+    forgets,
+    lost_in_loop,
+    mostly,
+    starvation,
+    users,
+)
 from headwater.rules.sizes import ADVICE, never_zeroed, why_too_large
 from headwater.rules.sizes import REMEDIES as ADVISED
 from headwater.rules.trend import LIMITS as TREND
@@ -37,7 +44,10 @@ class LossLimits:
     steps_alone: int = 2000
     # A layer that changes by less than a millionth a step needs a million steps.
     slow_update: float = 1e-6
-    # Steps' sizes over the weights', added up, without the loss moving. Of the corpus's healthy
+    # Steps' sizes over the weights', added up: in the corpus's tune half 0.03 and more in healthy
+    # trainings, networks trained before included; 0.002 at a ten-thousandth of a good rate.
+    no_path: float = 3e-3
+    # The same, without the loss moving. Of the corpus's healthy
     # trainings (tune half) one plateau is that long: 0.94, of a recurrent network at batches of
     # eight, above chance level; at chance level none is longer than 0.35.
     path: float = 2.0
@@ -161,7 +171,6 @@ class HW202:
 
     def _finding(self, facts: Facts, causes: tuple[Cause, ...]) -> Finding:
         trend = facts.trend
-        outputs = [at for at, _ in _flat_outputs(facts)]
         level = f"stands at {trend.last:.3g}, having started at {trend.start:.3g}"
         if trend.at_chance:
             level = f"stands at {trend.last:.3g}, which is chance level ({trend.chance:.3g})"
@@ -189,7 +198,7 @@ class HW202:
             confidence=(0.9 if trend.at_chance else 0.8) if causes else 0.5,
             first_step=int(facts.pulse.step[0]),
             step=facts.last_step,
-            where=unique([*_softmax_places(facts), *outputs, *_roots(facts)]),
+            where=unique([*_places_of_stall(facts, causes), *_roots(facts)]),
             message=f"After {trend.steps} steps the loss {level}. {why}",
             causes=causes,
             evidence=evidence,
@@ -242,6 +251,30 @@ def _causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
         Cause(cause=cause, share=round(1 / len(found), 3), evidence=evidence)
         for cause, evidence in found
     )
+
+
+def _places_of_stall(facts: Facts, causes: tuple[Cause, ...]) -> list[Where]:
+    """Return where the first cause stands, so that a stall points to it and not to the loss."""
+    first = causes[0].cause if causes else ""
+    if first == "double-softmax":
+        return _softmax_places(facts)
+    if first == "output-range":
+        return [at for at, _ in _flat_outputs(facts)]
+    if first == "dead-units":
+        layers = rectified_layers(facts)
+        return [layer_place(facts, layer) for layer in (dead_layers(layers) or layers)[:1]]
+    if first == "saturation":
+        layers = saturated_layers(facts, bounded_layers(facts))
+        return [layer_place(facts, layer) for layer in layers[:1]]
+    if first == "vanishing-gradient":
+        return [
+            at
+            for flow in facts.flowing
+            for at in users(
+                facts, flow.newest, np.flatnonzero(starvation(facts, flow).signal).tolist()
+            )[:1]
+        ]
+    return []
 
 
 def _saturated(facts: Facts) -> list[tuple[str, str]]:
@@ -336,8 +369,11 @@ def _slow(facts: Facts) -> list[tuple[str, str]]:
     if not known.any() or not len(updates):
         return []
     largest = np.nan_to_num(updates[:, known]).max(axis=1, keepdims=True)
-    if not mostly(largest < LIMITS.slow_update)[0]:
+    path = float(np.median(largest)) * facts.steps
+    if not mostly(largest < LIMITS.slow_update)[0] and path > LIMITS.no_path:
         return []
+    if path == 0:
+        return []  # nothing moves at all: no rate could help
     evidence = f"no layer changes by more than {float(largest[-1, 0]):.0e} of itself a step"
     return [("learning-rate-too-low", evidence)]
 
@@ -355,6 +391,9 @@ def _unlearnable(facts: Facts) -> list[tuple[str, str]]:
         return []
     typical = float(np.nanmedian(np.nan_to_num(updates).max(axis=1)))
     path = typical * facts.steps
+    others = why_too_large(facts)
+    if others[0].cause != "learning-rate-too-high":
+        return [(others[0].cause, others[0].evidence)]
     if path < (LIMITS.path_at_chance if facts.trend.at_chance else LIMITS.path):
         return []
     evidence = f"the weights moved {path:.1f} times their own size, and nothing came of it"

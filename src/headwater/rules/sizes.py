@@ -34,9 +34,12 @@ class SizeLimits:
     weights: float = 10.0
     # Momentum of 0.95 averages 20 steps, and takes 20 more to turn round.
     momentum: float = 0.95
-    # The norm's change from step to step over the loss's: 0.04 and less where gradients are never
-    # zeroed, 1 or so where the whole data set is one batch.
-    smoother: float = 0.2
+    # The norm's change from step to step, and that over the loss's: in the corpus's tune half
+    # 0.04 and 0.4 of the loss's at most where gradients are never zeroed, and the norm ends at 40
+    # times its first or more. A network thrown about by its rate reaches 0.12 and ten times.
+    smooth: float = 0.07
+    smoother: float = 0.5
+    added_up: float = 20.0
     least_steps: int = 30
 
 
@@ -114,15 +117,23 @@ def output_errors(facts: Facts) -> tuple[float, float, float]:
 
 def weight_gain(facts: Facts) -> float:
     """Return the largest fan-in times variance of any matrix in the first sample; NaN if none."""
+    return max(_gains(facts).values(), default=np.nan)
+
+
+def oversized_weights(facts: Facts) -> list[int]:
+    """Return the matrices that were drawn too large, in the order of the parameters."""
+    return [index for index, gain in _gains(facts).items() if gain >= LIMITS.weights]
+
+
+def _gains(facts: Facts) -> dict[int, float]:
     norms = facts.movement.weight_norm
     if not len(norms):
-        return np.nan
-    gains = [
-        float(norms[0, index]) ** 2 / info.shape[0]
+        return {}
+    return {
+        index: float(norms[0, index]) ** 2 / info.shape[0]
         for index, info in enumerate(facts.parameters)
         if facts.matrices[index] and np.isfinite(norms[0, index]) and _multiplies(facts, index)
-    ]
-    return max(gains, default=np.nan)
+    }
 
 
 def _multiplies(facts: Facts, index: int) -> bool:
@@ -179,8 +190,8 @@ def never_zeroed(facts: Facts) -> tuple[Cause, ...]:
     """Tell that gradients add up over the steps: their norm is far smoother than the loss.
 
     A fresh gradient changes from batch to batch as the loss does. A sum over all steps so far
-    changes by one part in their number. Parameters that no optimiser holds are left out, as
-    nothing zeroes theirs.
+    changes by one part in their number, and grows. Parameters that no optimiser holds are left
+    out, as nothing zeroes theirs.
     """
     norms = _held_norms(facts)
     losses = np.abs(facts.pulse.loss[facts.pulse.has_loss])
@@ -188,8 +199,8 @@ def never_zeroed(facts: Facts) -> tuple[Cause, ...]:
     if min(len(losses), len(norms)) < LIMITS.least_steps:
         return ()
     of_loss, of_norm = (float(np.median(np.abs(np.diff(np.log(one))))) for one in (losses, norms))
-    # A norm that never changes at all is normalised, not added up.
-    if not 0 < of_norm <= LIMITS.smoother * of_loss:
+    grown = float(np.median(norms[-20:]) / norms[0])
+    if of_norm > min(LIMITS.smoother * of_loss, LIMITS.smooth) or grown < LIMITS.added_up:
         return ()
     evidence = (
         f"the loss changes by {100 * of_loss:.2g} % from step to step, the gradient's norm by "
