@@ -83,6 +83,18 @@ class ParameterInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Expression:
+    """An expression of the user's that loses numbers, and the call that would not.
+
+    ``site`` is the index of the operation that ends it.
+    """
+
+    expression: str
+    site: int
+    stable: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimiserInfo:
     """An optimiser that took at least one step, with the settings of its first group."""
 

@@ -8,7 +8,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any
 
-from headwater.records import KINDS, OptimiserInfo, ParameterInfo, Site
+from headwater.records import KINDS, Expression, OptimiserInfo, ParameterInfo, Site
 
 VERSION = 1
 """The version of the record; raised whenever an older reader would misunderstand it."""
@@ -66,6 +66,7 @@ class RunInfo:
     parameters: tuple[ParameterInfo, ...] = ()
     optimisers: tuple[OptimiserInfo, ...] = ()
     sites: tuple[Site, ...] = ()
+    expressions: tuple[Expression, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     unknown_operations: Mapping[str, int] = field(default_factory=dict)
     unseen: Json = field(default_factory=_unseen)
@@ -93,8 +94,10 @@ class RunInfo:
         return cls(**known)
 
 
-_RECORDS: Mapping[str, type[Site] | type[ParameterInfo] | type[OptimiserInfo]] = {
+_Record = Site | ParameterInfo | OptimiserInfo | Expression
+_RECORDS: Mapping[str, type[_Record]] = {
     "sites": Site,
+    "expressions": Expression,
     "parameters": ParameterInfo,
     "optimisers": OptimiserInfo,
 }
@@ -123,7 +126,7 @@ def _read(name: str, value: Any, default: Any) -> Any:
     return _expect(name, value, type(default))
 
 
-def _record(name: str, entry: Any) -> Site | ParameterInfo | OptimiserInfo:
+def _record(name: str, entry: Any) -> _Record:
     """Build one entry of a list of records, whose unknown fields are passed over."""
     _expect(f"an entry of {name}", entry, dict)
     record = _RECORDS[name]

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 
 import headwater
-from headwater.records import OptimiserInfo
+from headwater.records import Expression, OptimiserInfo
 from headwater.runs.info import RunInfo
 from headwater.watch.cadence import Cadence
+from headwater.watch.forms import Form
 from headwater.watch.names import Names
 from headwater.watch.options import Options
 from headwater.watch.sites import SiteTable
@@ -107,6 +108,7 @@ class Identity:
         cadence: Cadence,
         elapsed_s: float,
         unknown: Mapping[str, int],
+        expressions: Mapping[int, Form],
     ) -> RunInfo:
         """Return ``run.json`` as it stands."""
         self._written = time.monotonic()
@@ -143,6 +145,10 @@ class Identity:
             parameters=parameters,
             optimisers=tuple(self.optimisers),
             sites=sites.render(parameters),
+            expressions=tuple(
+                Expression(expression=form.name, site=site, stable=form.stable)
+                for site, form in tuple(expressions.items())
+            ),
             sources=sites.sources(),
             unknown_operations=dict(unknown),
             unseen={

@@ -274,6 +274,7 @@ class Observation:
             cadence=self._cadence,
             elapsed_s=self._course.elapsed_s(),
             unknown=self._sampler.unknown,
+            expressions=self._sampler.expressions,
         )
 
 
