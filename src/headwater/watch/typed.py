@@ -23,28 +23,30 @@ def typed_at(file: str, line: int) -> frozenset[str]:
     and the sums and differences with 1 that a graph cannot tell.
 
     Example:
-        >>> _lines(["y = torch.log(", "    1 + x.exp())"], 2) == {"log", "exp", "1 + x"}
-        True
+        >>> sorted(_typed(("y = torch.log(", "    1 + x.exp())"), 2))
+        ['1 + x', 'exp', 'log']
     """
-    return _typed(file, line, tuple(linecache.getlines(file))) if file and line else frozenset()
+    return _typed(tuple(linecache.getlines(file)), line) if file and line else frozenset()
 
 
-@lru_cache(maxsize=256)
-def _typed(_file: str, line: int, lines: tuple[str, ...]) -> frozenset[str]:
-    return _lines(list(lines), line)
-
-
-def _lines(lines: list[str], line: int) -> frozenset[str]:
-    try:
-        tree = ast.parse("".join(text if text.endswith("\n") else text + "\n" for text in lines))
-    except (SyntaxError, ValueError):  # a notebook's magic, a null byte
-        return frozenset()
-    statement = _innermost(tree, line)
+@lru_cache(maxsize=1024)
+def _typed(lines: tuple[str, ...], line: int) -> frozenset[str]:
+    statement = _innermost(_tree(lines), line)
     return frozenset(_words(statement)) if statement is not None else frozenset()
 
 
-def _innermost(tree: ast.AST, line: int) -> ast.stmt | None:
+@lru_cache(maxsize=8)
+def _tree(lines: tuple[str, ...]) -> ast.Module | None:
+    try:
+        return ast.parse("".join(line if line.endswith("\n") else line + "\n" for line in lines))
+    except (SyntaxError, ValueError):  # a notebook's magic, a null byte
+        return None
+
+
+def _innermost(tree: ast.Module | None, line: int) -> ast.stmt | None:
     found: ast.stmt | None = None
+    if tree is None:
+        return None
     for node in ast.walk(tree):  # outer statements come before inner ones
         if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno):
             found = node
@@ -61,7 +63,8 @@ def _words(statement: ast.stmt) -> Iterator[str]:
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             yield name.rstrip("_")
         elif isinstance(node, ast.BinOp | ast.AugAssign):
-            yield _OPERATORS.get(type(node.op), "")
+            if type(node.op) in _OPERATORS:
+                yield _OPERATORS[type(node.op)]
             yield from _with_one(node)
 
 
