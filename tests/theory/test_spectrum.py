@@ -16,6 +16,7 @@ from headwater.theory.spectrum import (
     HEADROOM,
     Spectrum,
     explain_shares,
+    flushed_before,
     loss_scale,
     merged,
     own_shares,
@@ -179,3 +180,42 @@ def test_an_unknown_format_says_which_there_are() -> None:
     with pytest.raises(UsageError, match="float8_e5m2"):
         shares(Spectrum.of([1.0]), "float8_e3m4")
     assert set(FORMATS) & set(EIGHT_BITS) == set()
+
+
+def _laplace(generator: torch.Generator) -> Tensor:
+    signs = torch.randint(0, 2, (ENTRIES,), generator=generator) * 2 - 1
+    return -torch.log(torch.rand(ENTRIES, generator=generator)) * signs
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float8_e5m2"])
+@pytest.mark.parametrize("natural", [0.0, 0.5])
+@pytest.mark.parametrize("log2_size", [-8, -3, 0, 1, 3, 6, 12])
+def test_what_was_flushed_is_told_from_what_was_0(
+    dtype: str, natural: float, log2_size: int
+) -> None:
+    generator = torch.Generator().manual_seed(5)
+    for drawn in (torch.randn(ENTRIES, generator=generator), _laplace(generator)):
+        cast = _cast(drawn * number_format(dtype).smallest * 2.0**log2_size, dtype)
+        true = float((cast == 0).double().mean())
+        alone = torch.zeros(int(natural / (1 - natural) * ENTRIES), dtype=torch.float64)
+        found = flushed_before(Spectrum.of(torch.cat([cast, alone]).tolist()), dtype)
+        share = true * (1 - natural)
+        if true < 0.9:
+            assert found == pytest.approx(share, abs=0.1)
+        else:  # hardly a neighbour is left to tell by
+            assert found <= share + 0.1
+
+
+def test_a_wide_range_of_sizes_is_carried_on_below_the_smallest() -> None:
+    values = _log_uniform(torch.Generator().manual_seed(6))
+    cast = _cast(values[values.abs() < 60_000], "float16")
+    true = float((cast == 0).double().mean())
+    assert flushed_before(Spectrum.of(cast.tolist()), "float16") == pytest.approx(true, abs=0.1)
+    padded = torch.cat([cast, torch.zeros(len(cast), dtype=torch.float64)])
+    found = flushed_before(Spectrum.of(padded.tolist()), "float16")
+    assert found == pytest.approx(true / 2, abs=0.1)
+
+
+def test_zeros_without_small_neighbours_are_not_blamed_on_the_format() -> None:
+    cast = torch.relu(torch.randn(ENTRIES, generator=torch.Generator().manual_seed(7))).half()
+    assert flushed_before(Spectrum.of(cast.double().tolist()), "float16") < 0.001
