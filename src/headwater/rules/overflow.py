@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +14,7 @@ from headwater.rules.expressions import instead
 from headwater.rules.facts import Facts
 from headwater.rules.headroom import Outlook, outlook
 from headwater.rules.passes import Floats, Ints
-from headwater.rules.spectra import gradient_dtypes, is_format, output_series
+from headwater.rules.spectra import gradient_dtypes, is_format, largest_series
 from headwater.rules.wording import place, where
 from headwater.theory.precision import number_format
 
@@ -65,7 +64,9 @@ class HW303:
 
     def judge(self, facts: Facts) -> Verdict:
         """Fit the growth of all that was sampled."""
-        watched = [*_outputs(facts), *_gradients(facts), *_loss_scale(facts)]
+        if facts.broken_step is not None:
+            return cannot_say(self, f"the numbers broke at step {facts.broken_step}; see HW301")
+        watched = [*_at_operations(facts), *_gradients(facts), *_loss_scale(facts)]
         fitted = [(one, seen) for one in watched if (seen := _fit(one)) is not None]
         if not fitted:
             most = max((len(one.step) for one in watched), default=0)
@@ -94,40 +95,38 @@ class _Watched:
     largest: Floats
 
 
-def _outputs(facts: Facts) -> Iterator[_Watched]:
-    end = facts.broken_step
-    for series in output_series(facts.run):
-        kept = series.step < (math.inf if end is None else end)
-        site = facts.sites[series.site]
-        yield _Watched(
-            what=f"The output of {site.operation}",
-            place=where(site),
-            dtype=series.dtype,
-            limit=number_format(series.dtype).largest,
-            step=series.step[kept],
-            largest=series.largest[kept],
-        )
+def _at_operations(facts: Facts) -> Iterator[_Watched]:
+    """Yield what goes into activations (the layers' outputs), and what comes out of operations."""
+    for column, what in (("input_largest", "input"), ("output_largest", "output")):
+        for series in largest_series(facts.run, column):
+            site = facts.sites[series.site]
+            yield _Watched(
+                what=f"The {what} of {site.operation}",
+                place=where(site),
+                dtype=series.dtype,
+                limit=number_format(series.dtype).largest,
+                step=series.step,
+                largest=series.largest,
+            )
 
 
 def _gradients(facts: Facts) -> Iterator[_Watched]:
     """Yield the gradients; a GradScaler lowers its scale before they overflow."""
     if np.isfinite(facts.pulse.loss_scale).any():
         return
-    end = facts.broken_step
     movement = facts.movement
-    kept = movement.step < (math.inf if end is None else end)
     for index, dtype in gradient_dtypes(facts.run).items():
-        largest = movement.gradient_max[kept, index] if index < len(facts.parameters) else None
-        if largest is None or not is_format(dtype):
+        if index >= len(facts.parameters) or not is_format(dtype):
             continue
-        info = facts.parameters[index]
+        largest = movement.gradient_max[:, index]
         known = ~np.isnan(largest)
+        info = facts.parameters[index]
         yield _Watched(
             what="The gradient",
             place=Where(module=info.module, parameter=info.name),
             dtype=dtype,
             limit=number_format(dtype).largest,
-            step=movement.step[kept][known],
+            step=movement.step[known],
             largest=largest[known],
         )
 

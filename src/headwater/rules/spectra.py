@@ -134,7 +134,7 @@ def gradient_dtypes(run: Run) -> Mapping[int, str]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Series:
-    """The largest magnitude of one operation's outputs (of all calls), sample by sample."""
+    """The largest magnitude at one operation, of all its calls, sample by sample."""
 
     site: int
     dtype: str
@@ -142,12 +142,12 @@ class Series:
     largest: Floats
 
 
-def output_series(run: Run) -> Sequence[Series]:
-    """Return the outputs' largest magnitudes, one series for each operation and dtype."""
+def largest_series(run: Run, column: str) -> Sequence[Series]:
+    """Return the largest magnitudes of a column, one series for each operation and dtype."""
     table = run.site_rows
-    table = table.filter(pc.is_valid(table["output_largest"]))
+    table = table.filter(pc.is_valid(table[column]))
     step, site = indices(table, "step"), indices(table, "site")
-    largest = numbers(table, "output_largest")
+    largest = numbers(table, column)
     dtype = np.array([name or "" for name in table["output_dtype"].to_pylist()], dtype=str)
     found = []
     for number, name in sorted(set(zip(site.tolist(), dtype.tolist(), strict=True))):

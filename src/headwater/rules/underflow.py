@@ -85,6 +85,14 @@ class HW302:
             return wrong(self, found)
         if not exposed:
             return healthy(self, "no gradient is made in a format that it could leave")
+        if (
+            not lost
+            and spectra
+            and not any(
+                one[index].finite for one in spectra.values() for index in exposed if index in one
+            )
+        ):
+            return cannot_say(self, "every float16 gradient is 0, and of what is not to be seen")
         if not lost:
             return cannot_say(
                 self,
@@ -113,6 +121,7 @@ def _gradient(
     facts: Facts, spectra: Spectra, dtypes: Mapping[int, str], lost: Mapping[int, float]
 ) -> Finding:
     worst = sorted((i for i in lost if lost[i] >= LIMITS.flushed), key=lambda i: -lost[i])
+    gone = _gone(spectra, dtypes)
     dtype, newest = dtypes[worst[0]], spectra[max(spectra)]
     whole = merged([newest[i] for i in dtypes if i in newest])
     scale = _scale(facts)
@@ -131,19 +140,32 @@ def _gradient(
         step=facts.last_step,
         where=tuple(
             Where(module=facts.parameters[i].module, parameter=facts.parameters[i].name)
-            for i in worst
+            for i in [*worst, *gone]
         ),
         causes=(Cause(cause=cause, share=1.0, evidence=f"made in {dtype}; {now}"),),
-        message=f"In {dtype} {percent(share)} of the gradient of {of} is rounded to 0, and {now}. "
+        message=f"In {dtype} {percent(share)} of the gradient of {of} is rounded to 0"
+        + (f", {len(gone)} more have none left" if gone else "")
+        + f", and {now}. "
         + _cure(k, scaled=scale is not None),
         evidence={
             "flushed_share": share,
             "flushed_limit": LIMITS.flushed,
             "parameters": len(worst),
+            "parameters_gone": len(gone),
             "log2_more_scale": k,
             "subnormal_share": own_shares(whole, dtype).subnormal,
         },
         remedies=("loss-scaling", "bfloat16"),
+    )
+
+
+def _gone(spectra: Spectra, dtypes: Mapping[int, str]) -> list[int]:
+    """Return the parameters whose gradient is 0 altogether in every sample."""
+    seen = {index for found in spectra.values() for index in found if index in dtypes}
+    return sorted(
+        index
+        for index in seen
+        if not any(found[index].finite for found in spectra.values() if index in found)
     )
 
 

@@ -84,6 +84,7 @@ SITES = pa.schema(
         ("mean", pa.float64()),
         ("variance", pa.float64()),
         ("dtype", pa.string()),
+        ("input_largest", pa.float64()),
         ("output_dtype", pa.string()),
         ("output_largest", pa.float64()),
         ("output_exponent", pa.int32()),

@@ -7,7 +7,6 @@ monotone have their other extreme, of at most 0.38, between).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from headwater.watch.exponents import Packed, count_columns, count_exponents, spread, unpack
 from headwater.watch.saved import saved
-from headwater.watch.statistics import Scalar
+from headwater.watch.statistics import Scalar, largest_magnitude
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def activation_output(node: Any, operation: str) -> Output | None:
         ends = torch.stack(torch.aminmax(kept))
         made = function(node, torch.cat([spread(kept), ends]))
         exponents = count_exponents(made[:-2])
-        return None if exponents is None else Output(made.dtype, _largest(made), exponents)
+        return None if exponents is None else Output(made.dtype, largest_magnitude(made), exponents)
 
 
 def kept_output(node: Any, name: str) -> Output | None:
@@ -90,16 +89,7 @@ def _read(made: Tensor | None) -> Output | None:
     if made is None or made.numel() == 0 or not made.is_floating_point():
         return None
     exponents = count_exponents(made)
-    return None if exponents is None else Output(made.dtype, _largest(made), exponents)
-
-
-def _largest(made: Tensor) -> Scalar:
-    """Return the largest magnitude, NaN if there is one."""
-    ends = torch.stack(torch.aminmax(made))
-    if made.device.type == "cpu":
-        low, high = ends.tolist()
-        return math.nan if math.isnan(low) else max(-low, high)
-    return ends.double().abs().amax()
+    return None if exponents is None else Output(made.dtype, largest_magnitude(made), exponents)
 
 
 def output_scalars(outputs: Mapping[int, Output]) -> list[Any]:

@@ -130,6 +130,20 @@ def norms(tensors: Sequence[Tensor]) -> list[Scalar]:
     return list(torch._foreach_norm(dense, 2, dtype=torch.float64))
 
 
+def largest_magnitude(tensor: Tensor) -> Scalar:
+    """Return the largest magnitude, NaN if an entry is; in one pass, without a copy.
+
+    Example:
+        >>> largest_magnitude(torch.tensor([1.0, -3.0, 2.0]))
+        3.0
+    """
+    ends = torch.stack(torch.aminmax(tensor))
+    if tensor.device.type == "cpu":
+        low, high = ends.tolist()
+        return math.nan if math.isnan(low) else max(-low, high)
+    return ends.double().abs().amax()
+
+
 def combine(sizes: Sequence[Scalar]) -> Scalar:
     """Return the norm of several tensors together from the norm of each.
 
