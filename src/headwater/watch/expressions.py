@@ -161,8 +161,10 @@ def _ratio(look: _Look, node: int) -> tuple[int, int, int] | None:
 
 def _quotient(look: _Look, node: int) -> Found | None:
     ratio = _ratio(look, node)
-    typed = look.typed(node, "div", "divide", "true_divide")
-    if ratio is None or ratio[0] != ratio[2] or not typed:
+    if ratio is None or not look.typed(node, "div", "divide", "true_divide"):
+        return None
+    above, below = ratio[0], ratio[2]
+    if above != below and look.below(above) != look.below(below):
         return None
     _, whole, exponential = ratio
     kept = (Kept(exponential, exponential, "result"), Kept(whole, node, "other"))
