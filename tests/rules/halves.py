@@ -10,9 +10,8 @@ import made_up
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.records import Expression
+from headwater.records import Expression, Spectrum
 from headwater.runs.reader import Run
-from headwater.theory.spectrum import Spectrum
 
 SAMPLES = (0, 1, 2, 4, 8, 16, 32, 64)
 
@@ -61,7 +60,7 @@ def small_gradients(
         rows.append({"step": step, "parameter": 0, "optimiser": 0, **counts(drawn, "gradient")})
         nodes += [
             made_up.node(0, -1, step=step, dtype="float32"),
-            made_up.node(1, 0, step=step, dtype="float16"),
+            made_up.node(1, 0, step=step, dtype="float16", level=-7.0),
             made_up.node(2, 1, step=step, dtype="float32", parameter=0),
         ]
     pulse = [{"loss": 0.7, "loss_scale": scale} for _ in range(max(samples, default=0) + 1)]

@@ -6,7 +6,7 @@ import made_up
 import numpy as np
 import pytest
 from chains import finding, judged
-from halves import SAMPLES, normal, small_gradients, sums_of_exponentials
+from halves import SAMPLES, counts, normal, small_gradients, sums_of_exponentials
 
 from headwater.rules.underflow import LIMITS
 
@@ -20,6 +20,27 @@ def test_a_float16_gradient_that_is_rounded_to_0_is_told_with_its_share(tmp_path
     assert found.causes[0].cause == "unscaled-half-precision"
     assert found.where[0].parameter == "net.0.weight"
     assert "no GradScaler scales the loss" in found.message
+
+
+def _beside(folder: Path, size: float) -> str:
+    """Judge a gradient that is 0 altogether beside one of a size."""
+    rows = [
+        {"step": step, "parameter": index, **counts(drawn, "gradient")}
+        for step in SAMPLES
+        for index, drawn in enumerate((normal(size, seed=step), np.zeros(4000)))
+    ]
+    known = [made_up.parameter(f"net.{i}.weight", dtype="float16") for i in (0, 1)]
+    pulse = [{"loss": 0.7} for _ in range(65)]
+    run = made_up.run(folder, pulse=pulse, parameters=rows, info={"parameters": known})
+    verdict = judged(run, "HW302")
+    if verdict.findings:
+        assert "the gradient of net.1.weight is 0 altogether" in verdict.reason
+    return verdict.answer
+
+
+def test_a_gradient_of_0_is_blamed_on_float16_only_beside_tiny_ones(tmp_path: Path) -> None:
+    assert _beside(tmp_path, 5e-7) == "wrong"
+    assert _beside(tmp_path, 1e-3) == "healthy"
 
 
 def test_the_scale_that_is_suggested_leaves_a_factor_of_sixteen(tmp_path: Path) -> None:

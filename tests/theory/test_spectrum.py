@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from headwater.errors import UsageError
+from headwater.records import Spectrum
 from headwater.theory.precision import EIGHT_BITS, FORMATS, number_format
 from headwater.theory.spectrum import (
     FORECASTS,
     HEADROOM,
-    Spectrum,
     explain_shares,
     flushed_before,
     loss_scale,

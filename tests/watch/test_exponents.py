@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from headwater.theory.spectrum import Spectrum
+from headwater.records import Spectrum
 from headwater.watch.exponents import MOST, _by_comparison, count_exponents, spread, unpack
 
 DTYPES = ("float64", "float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")

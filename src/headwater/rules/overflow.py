@@ -14,9 +14,10 @@ from headwater.rules.expressions import instead
 from headwater.rules.facts import Facts
 from headwater.rules.headroom import Outlook, outlook
 from headwater.rules.passes import Floats, Ints
-from headwater.rules.spectra import gradient_dtypes, is_format, largest_series
+from headwater.rules.series import largest_series
 from headwater.rules.wording import place, where
-from headwater.theory.precision import number_format
+from headwater.runs.spectra import gradient_dtypes
+from headwater.theory.precision import is_format, number_format
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from headwater.records import Cause, Finding, Verdict, Where
+from headwater.records import Cause, Finding, ParameterInfo, Spectrum, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.expressions import instead
 from headwater.rules.facts import Facts
-from headwater.rules.spectra import Made, Spectra, gradient_dtypes, gradients, outputs
-from headwater.rules.wording import count, line, percent, unique, where
+from headwater.rules.wording import count, line, names, percent, unique, where
+from headwater.runs.spectra import (
+    Cast,
+    Made,
+    Spectra,
+    casts,
+    gradient_dtypes,
+    gradients,
+    greatest_norm,
+    outputs,
+)
+from headwater.theory.precision import is_format
 from headwater.theory.spectrum import (
-    Spectrum,
     flushed_before,
     loss_scale,
     merged,
@@ -33,6 +42,9 @@ class UnderflowLimits:
     flushed: float = 0.1
     # Half of what should be there is gone: training stands on what is left.
     most_flushed: float = 0.5
+    # Where whole gradients are 0 and more than half of what is left elsewhere has lost digits, the
+    # former were below: beside a dead layer the others are of ordinary size.
+    subnormal: float = 0.5
     # Two samples cannot outvote each other.
     least_samples: int = 3
     # A denominator that has lost digits spoils its whole row; one row in a thousand is a row in
@@ -51,9 +63,10 @@ class HW302:
     """Underflow.
 
     What it sees:
-        Gradients made in float16 (by parameters of that dtype, or under autocast) of which a tenth
-        or more is rounded to 0: their zeros are told from natural ones by the smallest entries
-        beside them. And softmaxes written out as ``exp(x) / exp(x).sum()``, or logarithms of such
+        Casts to float16 through which a tenth or more of the gradient's norm is lost. Gradients
+        made in float16 (by parameters of that dtype, or under autocast) of which a tenth or more
+        is rounded to 0: their zeros are told from natural ones by the smallest entries beside
+        them. And softmaxes written out as ``exp(x) / exp(x).sum()``, or logarithms of such
         sums, whose denominators have lost digits. Updates that are lost to rounding are HW105's.
 
     Why it hurts:
@@ -76,30 +89,71 @@ class HW302:
         if not spectra and not made:
             return cannot_say(self, "no sample of finite numbers has exponents in the record")
         found = _denominators(facts, made)
-        dtypes = gradient_dtypes(facts.run)
-        exposed = {index: name for index, name in dtypes.items() if name in EXPOSED}
+        exposed = {i: name for i, name in gradient_dtypes(facts.run).items() if name in EXPOSED}
         lost = _lost(spectra, exposed)
-        if any(share >= LIMITS.flushed for share in lost.values()):
-            found.append(_gradient(facts, spectra, exposed, lost))
+        at_cast = _worst_cast(facts)
+        if at_cast is not None:
+            found.append(_cast(facts, *at_cast))
+        elif lost and (seen := _gradient(facts, spectra, exposed, lost)) is not None:
+            found.append(seen)
         if found:
             return wrong(self, found)
         if not exposed:
             return healthy(self, "no gradient is made in a format that it could leave")
-        if (
-            not lost
-            and spectra
-            and not any(
-                one[index].finite for one in spectra.values() for index in exposed if index in one
-            )
-        ):
-            return cannot_say(self, "every float16 gradient is 0, and of what is not to be seen")
-        if not lost:
-            return cannot_say(
-                self,
-                f"{count(len(spectra), 'sample')} of float16 gradients, "
-                f"{LIMITS.least_samples} needed",
-            )
-        return healthy(self, f"at most {percent(max(lost.values()))} of a gradient is lost")
+        if lost:
+            return healthy(self, f"at most {percent(max(lost.values()))} of a gradient is lost")
+        return cannot_say(
+            self,
+            f"{count(len(spectra), 'sample')} of float16 gradients that are not 0 altogether, "
+            f"{LIMITS.least_samples} needed",
+        )
+
+
+def _worst_cast(facts: Facts) -> tuple[Cast, float] | None:
+    """Return the cast to a shorter format that rounds most of a gradient away, in most samples.
+
+    With the share of the norm that is gone.
+    """
+    seen: dict[tuple[int, str], list[Cast]] = {}
+    for one in casts(facts.run, facts.broken_step):
+        if one.after in EXPOSED and one.before not in EXPOSED and 0 <= one.site < len(facts.sites):
+            seen.setdefault((one.site, one.after), []).append(one)
+    gone = [
+        (group[-1], 1 - 10.0 ** float(np.median([one.decades for one in group])))
+        for group in seen.values()
+        if len({one.step for one in group}) >= LIMITS.least_samples
+    ]
+    gone = [pair for pair in gone if pair[1] >= LIMITS.flushed]
+    return max(gone, key=lambda pair: pair[1], default=None)
+
+
+def _cast(facts: Facts, cast: Cast, share: float) -> Finding:
+    scale = _scale(facts)
+    place = where(facts.sites[cast.site])
+    now, cause = _now(scale)
+    return Finding(
+        code="HW302",
+        symptom=HW302.symptom,
+        severity="error" if share >= LIMITS.most_flushed else "warning",
+        confidence=0.95,
+        first_step=min(one.step for one in casts(facts.run, facts.broken_step)),
+        step=facts.last_step,
+        where=(place,),
+        causes=(Cause(cause=cause, share=1.0, evidence=f"{cast.before} to {cast.after}; {now}"),),
+        message=f"On its way back through the cast at {line(place)}, {percent(share)} of the "
+        f"gradient is rounded to 0 in {cast.after}, and {now}. "
+        + ("Start it higher" if scale is not None else "Use torch.amp.GradScaler")
+        + ", or use bfloat16.",
+        evidence={"norm_lost": share, "norm_lost_limit": LIMITS.flushed},
+        remedies=("loss-scaling", "bfloat16"),
+    )
+
+
+def _now(scale: float | None) -> tuple[str, str]:
+    """Say how the loss is scaled, and name the cause that follows."""
+    if scale is None:
+        return "no GradScaler scales the loss", "unscaled-half-precision"
+    return f"the loss scale is {scale:,.0f}", "loss-scale-too-small"
 
 
 def _lost(spectra: Spectra, dtypes: Mapping[int, str]) -> dict[int, float]:
@@ -119,18 +173,23 @@ def _lost(spectra: Spectra, dtypes: Mapping[int, str]) -> dict[int, float]:
 
 def _gradient(
     facts: Facts, spectra: Spectra, dtypes: Mapping[int, str], lost: Mapping[int, float]
-) -> Finding:
+) -> Finding | None:
+    """Judge the gradients themselves: a share of each, or all of some beside what hardly is."""
     worst = sorted((i for i in lost if lost[i] >= LIMITS.flushed), key=lambda i: -lost[i])
     gone = _gone(spectra, dtypes)
-    dtype, newest = dtypes[worst[0]], spectra[max(spectra)]
+    newest = spectra[max(spectra)]
     whole = merged([newest[i] for i in dtypes if i in newest])
+    left = whole.finite / whole.total if whole.total else 0.0
+    if not left:
+        return None
+    dtype = dtypes[[*worst, *gone, *dtypes][0]]
+    subnormal = own_shares(whole, dtype).subnormal / left
+    if not worst and not (gone and subnormal >= LIMITS.subnormal):
+        return None
     scale = _scale(facts)
-    k = loss_scale(whole, dtype) or 0
-    share = float(np.median([lost[i] for i in worst]))
-    names = [facts.parameters[i].name for i in worst]
-    of = names[0] if len(names) == 1 else f"{len(names)} parameters (most in {names[0]})"
-    cause = "unscaled-half-precision" if scale is None else "loss-scale-too-small"
-    now = "no GradScaler scales the loss" if scale is None else f"the loss scale is {scale:,.0f}"
+    now, cause = _now(scale)
+    share = float(np.median([lost[i] for i in worst])) if worst else 1.0
+    known = [facts.parameters[i] for i in [*worst, *gone]]
     return Finding(
         code="HW302",
         symptom=HW302.symptom,
@@ -138,25 +197,32 @@ def _gradient(
         confidence=0.85,
         first_step=min(spectra),
         step=facts.last_step,
-        where=tuple(
-            Where(module=facts.parameters[i].module, parameter=facts.parameters[i].name)
-            for i in [*worst, *gone]
-        ),
+        where=tuple(Where(module=info.module, parameter=info.name) for info in known),
         causes=(Cause(cause=cause, share=1.0, evidence=f"made in {dtype}; {now}"),),
-        message=f"In {dtype} {percent(share)} of the gradient of {of} is rounded to 0"
-        + (f", {len(gone)} more have none left" if gone else "")
-        + f", and {now}. "
-        + _cure(k, scaled=scale is not None),
+        message=f"In {dtype} {_what(known, len(worst), share, subnormal)}, and {now}. "
+        + _cure(_more_scale(facts, whole, dtype), scaled=scale is not None),
         evidence={
             "flushed_share": share,
             "flushed_limit": LIMITS.flushed,
             "parameters": len(worst),
             "parameters_gone": len(gone),
-            "log2_more_scale": k,
-            "subnormal_share": own_shares(whole, dtype).subnormal,
+            "subnormal_share": subnormal,
+            "log2_more_scale": _more_scale(facts, whole, dtype),
         },
         remedies=("loss-scaling", "bfloat16"),
     )
+
+
+def _what(known: Sequence[ParameterInfo], worst: int, share: float, subnormal: float) -> str:
+    gone = len(known) - worst
+    if not worst:
+        return (
+            f"the gradient of {names(known)} is 0 altogether, {percent(subnormal)} of what is "
+            "left of the others has lost digits"
+        )
+    of = known[0].name if worst == 1 else f"{worst} parameters (most in {known[0].name})"
+    more = f", {gone} more have none left" if gone else ""
+    return f"{percent(share)} of the gradient of {of} is rounded to 0{more}"
 
 
 def _gone(spectra: Spectra, dtypes: Mapping[int, str]) -> list[int]:
@@ -167,6 +233,12 @@ def _gone(spectra: Spectra, dtypes: Mapping[int, str]) -> list[int]:
         for index in seen
         if not any(found[index].finite for found in spectra.values() if index in found)
     )
+
+
+def _more_scale(facts: Facts, whole: Spectrum, dtype: str) -> int:
+    """Return the largest k by which all gradients may be scaled, those within the network too."""
+    largest = greatest_norm(facts.run, EXPOSED, facts.broken_step)
+    return loss_scale(replace(whole, largest=max(whole.top, largest)), dtype) or 0
 
 
 def _cure(k: int, *, scaled: bool) -> str:
@@ -189,7 +261,9 @@ def _denominators(facts: Facts, made: Sequence[Made]) -> list[Finding]:
     """Judge the sums of exponentials that the stable form would not take."""
     sums: dict[tuple[int, str], list[Made]] = {}
     for one in made:
-        if 0 <= one.site < len(facts.sites) and facts.sites[one.site].operation in ("Sum", "Mean"):
+        if not is_format(one.dtype) or not 0 <= one.site < len(facts.sites):
+            continue
+        if facts.sites[one.site].operation in ("Sum", "Mean"):
             sums.setdefault((one.site, one.dtype), []).append(one)
     found = []
     for (site, dtype), seen in sums.items():

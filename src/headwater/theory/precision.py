@@ -137,6 +137,16 @@ def number_format(name: str) -> NumberFormat:
     return known[word]
 
 
+def is_format(name: str | None) -> bool:
+    """Whether a dtype is a number format that is known here.
+
+    Example:
+        >>> is_format("float8_e5m2"), is_format("int8"), is_format(None)
+        (True, False, False)
+    """
+    return name in FORMATS or name in EIGHT_BITS
+
+
 def powers(factor: float, dtype: str) -> Callable[[int], float]:
     """Return x_L of x_0 = 1, x_(L+1) = round(factor x_L), by emulation.
 

@@ -1,17 +1,15 @@
-"""The record's exponent counts as spectra, and the largest outputs as series."""
+"""The record's exponent counts: gradients and outputs of the newest samples as spectra."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow.compute as pc
 
-from headwater.rules.passes import Floats, Ints, indices, numbers
-from headwater.theory.precision import EIGHT_BITS, FORMATS
-from headwater.theory.spectrum import Spectrum
+from headwater.records import Spectrum
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,18 +20,13 @@ NEWEST = 5
 """Samples whose counts are read: a fault that is there is there in most of them."""
 
 
-def is_format(name: str | None) -> bool:
-    """Whether a dtype is a number format that is known here."""
-    return name in FORMATS or name in EIGHT_BITS
-
-
 def spectrum_of(row: Mapping[str, Any], what: str) -> Spectrum | None:
     """Return the counts of a row of ``parameters.arrow`` (gradient) or ``sites.arrow`` (output)."""
     counts = row[f"{what}_counts"]
     if counts is None:
         return None
     largest = row["gradient_max" if what == "gradient" else "output_largest"]
-    known = largest is not None and np.isfinite(largest)
+    known = largest is not None and math.isfinite(largest)
     return Spectrum(
         first=row[f"{what}_exponent"] or 0,
         counts=tuple(count or 0 for count in counts),
@@ -81,7 +74,7 @@ def outputs(run: Run, before: int | None = None, newest: int = NEWEST) -> Sequen
     found = []
     for row in table.select(_OUTPUT).to_pylist():
         spectrum = spectrum_of(row, "output")
-        if spectrum is not None and is_format(row["output_dtype"]):
+        if spectrum is not None and row["output_dtype"] is not None and row["site"] is not None:
             found.append(
                 Made(
                     step=row["step"],
@@ -93,6 +86,7 @@ def outputs(run: Run, before: int | None = None, newest: int = NEWEST) -> Sequen
     return found
 
 
+Row = Mapping[str, Any]
 Spectra = Mapping[int, Mapping[int, Spectrum]]
 
 
@@ -100,10 +94,21 @@ def _newest(table: pa.Table, column: str, before: int | None, newest: int) -> pa
     table = table.filter(pc.is_valid(table[column]))
     if before is not None:
         table = table.filter(pc.less(table["step"], before))
-    steps = np.unique(indices(table, "step"))
+    steps = sorted(pc.unique(table["step"]).to_pylist())
     if len(steps) <= newest:
         return table
-    return table.filter(pc.greater_equal(table["step"], int(steps[-newest])))
+    return table.filter(pc.greater_equal(table["step"], steps[-newest]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cast:
+    """A gradient on its way back through a cast: its change in decades, of one that was not 0."""
+
+    step: int
+    site: int
+    before: str
+    after: str
+    decades: float
 
 
 def gradient_dtypes(run: Run) -> Mapping[int, str]:
@@ -112,50 +117,59 @@ def gradient_dtypes(run: Run) -> Mapping[int, str]:
     Under autocast the gradient of a float32 weight comes from a float16 operation, by a cast.
     """
     found = {index: info.dtype for index, info in enumerate(run.parameters)}
-    if not run.sampled_steps:
-        return found
-    table = run.site_rows
-    table = table.filter(pc.greater_equal(table["step"], run.sampled_steps[-NEWEST:][0]))
-    names = ("step", "backward", "node", "parent", "site", "parameter", "dtype")
-    rows = table.select(names).to_pylist()
-    casts = {
-        (row["step"], row["backward"], row["node"]): row["dtype"]
-        for row in rows
+    for row, cast in _below_casts(run, None):
+        if row["parameter"] is not None:
+            found[row["parameter"]] = cast["dtype"]
+    return found
+
+
+def casts(run: Run, before: int | None = None) -> Sequence[Cast]:
+    """Return what casts did to the gradient in the newest samples before a step."""
+    return [
+        Cast(
+            step=row["step"],
+            site=cast["site"],
+            before=cast["dtype"],
+            after=row["dtype"],
+            decades=row["edge_decades"],
+        )
+        for row, cast in _below_casts(run, before)
         if row["dtype"] is not None
-        and row["site"] is not None
-        and run.sites[row["site"]].operation == "ToCopy"
+        and row["parameter"] is None
+        and row["edge_decades"] is not None
+        and cast["level"] is not None
+        and math.isfinite(cast["level"])
+    ]
+
+
+def greatest_norm(run: Run, dtypes: Collection[str], before: int | None = None) -> float:
+    """Return the largest norm of a gradient in some formats, in the newest samples; 0 for none.
+
+    No entry of any of them is larger, those within the network included.
+    """
+    table = _newest(run.site_rows, "dtype", before, NEWEST)
+    rows = table.select(("dtype", "level")).to_pylist()
+    levels = [
+        row["level"]
+        for row in rows
+        if row["dtype"] in dtypes and row["level"] is not None and row["level"] < _MOST_DECADES
+    ]
+    return float(10.0 ** max(levels, default=-math.inf))
+
+
+_MOST_DECADES = 300  # of a float; NaN is not below it
+_TREE = ("step", "backward", "node", "parent", "site", "parameter", "dtype", "level")
+
+
+def _below_casts(run: Run, before: int | None) -> Sequence[tuple[Row, Row]]:
+    """Return the rows below a cast, each with the cast's own, of the newest samples."""
+    table = _newest(run.site_rows, "dtype", before, NEWEST)
+    rows = table.select((*_TREE, "edge_decades")).to_pylist()
+    operations = [site.operation for site in run.sites]
+    found = {
+        (row["step"], row["backward"], row["node"]): row
+        for row in rows
+        if row["site"] is not None and operations[row["site"]] == "ToCopy"
     }
-    for row in rows:
-        place = (row["step"], row["backward"], row["parent"])
-        if row["parameter"] is not None and place in casts:
-            found[row["parameter"]] = casts[place]
-    return found
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Series:
-    """The largest magnitude at one operation, of all its calls, sample by sample."""
-
-    site: int
-    dtype: str
-    step: Ints
-    largest: Floats
-
-
-def largest_series(run: Run, column: str) -> Sequence[Series]:
-    """Return the largest magnitudes of a column, one series for each operation and dtype."""
-    table = run.site_rows
-    table = table.filter(pc.is_valid(table[column]))
-    step, site = indices(table, "step"), indices(table, "site")
-    largest = numbers(table, column)
-    dtype = np.array([name or "" for name in table["output_dtype"].to_pylist()], dtype=str)
-    found = []
-    for number, name in sorted(set(zip(site.tolist(), dtype.tolist(), strict=True))):
-        if not is_format(name) or not 0 <= number < len(run.sites):
-            continue
-        mine = (site == number) & (dtype == name) & np.isfinite(largest)
-        steps, place = np.unique(step[mine], return_inverse=True)
-        most = np.full(len(steps), -np.inf)
-        np.maximum.at(most, place, largest[mine])
-        found.append(Series(site=number, dtype=name, step=steps, largest=most))
-    return found
+    places = [(row["step"], row["backward"], row["parent"]) for row in rows]
+    return [(row, found[place]) for row, place in zip(rows, places, strict=True) if place in found]
