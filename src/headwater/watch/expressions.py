@@ -8,7 +8,6 @@ functions and other libraries are left alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 from headwater.watch.forms import (
@@ -29,20 +28,16 @@ from headwater.watch.forms import (
     Kept,
 )
 from headwater.watch.graph import Walk
+from headwater.watch.look import PICKS, SAME, Look
 from headwater.watch.saved import saved
 from headwater.watch.stacks import Place
-from headwater.watch.typed import MINUS_ONE, ONE_MINUS, ONE_PLUS, typed_at
+from headwater.watch.typed import MINUS_ONE, ONE_MINUS, ONE_PLUS
 
 _ENDS = frozenset({"Log", "Log1P", "Div", "Sqrt", "Pow", "Sub"})
-_SAME = frozenset(
-    "View UnsafeView ReshapeAlias T Transpose Permute Squeeze Unsqueeze Expand Alias Clone ToCopy"
-    .split()
-)  # fmt: skip
-_PICKS = frozenset("Gather Index IndexSelect Select Slice Narrow MaskedSelect Take".split())
 _SUMS = frozenset({"Sum", "Mean", "Nansum"})
 _LARGEST = frozenset({"Max", "Amax", "Topk", "Logsumexp"})
 _BOUNDED = frozenset({"Clamp", "ClampMax", "LogSoftmax", "LogSigmoid", "Minimum", "Hardtanh"})
-_REDUCES = frozenset({"Neg", "Sum", "Mean", "Div", *_SAME})
+_REDUCES = frozenset({"Neg", "Sum", "Mean", "Div", *SAME})
 
 
 def find_expressions(
@@ -50,71 +45,22 @@ def find_expressions(
 ) -> list[Found]:
     """Return the expressions of a graph that have a stable form, each where it ends."""
     ends = [node for node, operation in enumerate(operations) if operation in _ENDS]
-    look = _Look(graph, operations, places)
-    found = [one for node in ends if look.is_users(node) for one in look.at(node)]
+    look = Look(graph, operations, places)
+    found = [one for node in ends if look.is_users(node) for one in _at(look, node)]
     return _together(look, found)
 
 
-class _Look:
-    """A graph as patterns ask of it."""
-
-    def __init__(self, graph: Walk, operations: Sequence[str], places: Sequence[Place]) -> None:
-        self.nodes, self.edges, self.operations = graph.nodes, graph.edges, operations
-        self.places = places
-        self.subjects: dict[int, int] = {}
-
-    def at(self, node: int) -> Iterator[Found]:
-        """Yield what ends in a node: at most one expression."""
-        found = _PATTERNS[self.operations[node]](self, node)
-        if found is not None:
-            yield found
-
-    def is_users(self, node: int) -> bool:
-        place = self.places[node]
-        return place.line > 0 and place.file == place.user_file and not place.called
-
-    def typed(self, node: int, *words: str) -> bool:
-        """Whether one of some words is typed where a node was made."""
-        place = self.places[node]
-        return not typed_at(place.file, place.line).isdisjoint(words)
-
-    def live(self, node: int) -> list[int]:
-        return [child for child, _ in self.edges[node] if child >= 0]
-
-    def below(self, node: int, also: frozenset[str] = frozenset()) -> int | None:
-        """Return what a node was made of alone, passing over changes of shape and dtype."""
-        live = self.live(node)
-        return self.under(live[0], also) if len(live) == 1 else None
-
-    def under(self, node: int, also: frozenset[str] = frozenset()) -> int:
-        while self.operations[node] in _SAME or self.operations[node] in also:
-            live = self.live(node)
-            if len(live) != 1:
-                break
-            node = live[0]
-        return node
-
-    def sides(self, node: int) -> tuple[int | None, int | None]:
-        """Return both sides of an operation; None for a constant."""
-        ends = [self.under(child) if child >= 0 else None for child, _ in self.edges[node]]
-        return (ends[0], ends[1]) if len(ends) == 2 else (ends[0] if ends else None, None)
-
-    def operation(self, node: int | None) -> str:
-        return self.operations[node] if node is not None else ""
-
-    @cached_property
-    def parents(self) -> list[list[int]]:
-        found: list[list[int]] = [[] for _ in self.edges]
-        for node, children in enumerate(self.edges):
-            for child in {child for child, _ in children if child >= 0}:
-                found[child].append(node)
-        return found
+def _at(look: Look, node: int) -> Iterator[Found]:
+    """Yield what ends in a node: at most one expression."""
+    found = _PATTERNS[look.operations[node]](look, node)
+    if found is not None:
+        yield found
 
 
 # ------------------------------------------------------------ exponentials
 
 
-def _is_open(look: _Look, node: int) -> bool:
+def _is_open(look: Look, node: int) -> bool:
     """Whether an exponential may overflow: nothing was subtracted that keeps it at 1."""
     inner = look.live(node)
     below = look.under(inner[0]) if inner else None
@@ -125,7 +71,7 @@ def _is_open(look: _Look, node: int) -> bool:
         return True
     first, second = look.sides(below)
     if first is not None and second is not None:
-        return look.operation(look.under(second, _PICKS)) not in _LARGEST
+        return look.operation(look.under(second, PICKS)) not in _LARGEST
     return not _reaches_one(look.nodes[node])
 
 
@@ -135,31 +81,31 @@ def _reaches_one(node: Any) -> bool:
     return result is None or result.numel() == 0 or bool(result.amax() == 1)
 
 
-def _summed(look: _Look, node: int | None) -> tuple[int, int] | None:
+def _summed(look: Look, node: int | None) -> tuple[int, int] | None:
     """Return (sum, exponential) where a node is a sum of exponentials, maybe of masked ones."""
     if node is None or look.operation(node) not in _SUMS:
         return None
-    below = look.below(node, _PICKS)
+    below = look.below(node, PICKS)
     if below is not None and look.operation(below) in ("Mul", "MaskedFill", "Where"):
-        below = look.below(below, _PICKS)
+        below = look.below(below, PICKS)
     if below is None or look.operation(below) != "Exp" or not _is_open(look, below):
         return None
     return node, below
 
 
-def _ratio(look: _Look, node: int) -> tuple[int, int, int] | None:
+def _ratio(look: Look, node: int) -> tuple[int, int, int] | None:
     """Return (exponential, sum, exponential) where a node divides one by the other."""
     above, divisor = look.sides(node)
     summed = _summed(look, divisor)
     if above is None or summed is None:
         return None
-    above = look.under(above, _PICKS)
+    above = look.under(above, PICKS)
     if look.operation(above) == "Mul":
-        above = look.below(above, _PICKS) or above
+        above = look.below(above, PICKS) or above
     return (above, *summed) if look.operation(above) == "Exp" else None
 
 
-def _quotient(look: _Look, node: int) -> Found | None:
+def _quotient(look: Look, node: int) -> Found | None:
     ratio = _ratio(look, node)
     if ratio is None or not look.typed(node, "div", "divide", "true_divide"):
         return None
@@ -175,24 +121,24 @@ def _quotient(look: _Look, node: int) -> Found | None:
 # ------------------------------------------------------------ logarithms
 
 
-def _logarithm(look: _Look, node: int) -> Found | None:
-    below = look.below(node, _PICKS)
+def _logarithm(look: Look, node: int) -> Found | None:
+    below = look.below(node, PICKS)
     if below is None or not look.typed(node, "log"):
         return None
     pattern = _OF_LOGARITHM.get(look.operation(below))
     return pattern(look, node, below) if pattern is not None else None
 
 
-def _of_softmax(look: _Look, node: int, _softmax: int) -> Found:
+def _of_softmax(look: Look, node: int, _softmax: int) -> Found:
     return Found(node, CROSS_ENTROPY if _ends_in_loss(look, node) else LOG_SOFTMAX)
 
 
-def _of_sigmoid(look: _Look, node: int, sigmoid: int) -> Found:
+def _of_sigmoid(look: Look, node: int, sigmoid: int) -> Found:
     look.subjects[node] = sigmoid
     return Found(node, LOG_SIGMOID)
 
 
-def _of_sum(look: _Look, node: int, whole: int) -> Found | None:
+def _of_sum(look: Look, node: int, whole: int) -> Found | None:
     summed = _summed(look, whole)
     if summed is None:
         return None
@@ -200,7 +146,7 @@ def _of_sum(look: _Look, node: int, whole: int) -> Found | None:
     return Found(node, LOGSUMEXP, kept)
 
 
-def _of_quotient(look: _Look, node: int, quotient: int) -> Found | None:
+def _of_quotient(look: Look, node: int, quotient: int) -> Found | None:
     ratio = _ratio(look, quotient)
     if ratio is None:
         return None
@@ -210,7 +156,7 @@ def _of_quotient(look: _Look, node: int, quotient: int) -> Found | None:
     return Found(node, CROSS_ENTROPY if _ends_in_loss(look, node) else LOG_SOFTMAX, kept)
 
 
-def _of_difference(look: _Look, node: int, difference: int) -> Found | None:
+def _of_difference(look: Look, node: int, difference: int) -> Found | None:
     subject = look.below(difference)
     if look.operation(subject) != "Sigmoid" or not look.typed(difference, ONE_MINUS):
         return None
@@ -218,20 +164,20 @@ def _of_difference(look: _Look, node: int, difference: int) -> Found | None:
     return Found(node, LOG_ONE_MINUS_SIGMOID)
 
 
-def _of_sum_with_one(look: _Look, node: int, whole: int) -> Found | None:
+def _of_sum_with_one(look: Look, node: int, whole: int) -> Found | None:
     if len(look.live(whole)) != 1 or not look.typed(whole, ONE_PLUS):
         return None
     return Found(node, SOFTPLUS if look.operation(look.below(whole)) == "Exp" else LOG1P)
 
 
-def _log1p(look: _Look, node: int) -> Found | None:
+def _log1p(look: Look, node: int) -> Found | None:
     below = look.below(node)
     if below is None or look.operation(below) != "Exp" or not look.typed(node, "log1p"):
         return None
     return Found(node, SOFTPLUS) if _is_open(look, below) else None
 
 
-_OF_LOGARITHM: dict[str, Callable[[_Look, int, int], Found | None]] = {
+_OF_LOGARITHM: dict[str, Callable[[Look, int, int], Found | None]] = {
     "Softmax": _of_softmax,
     "Sigmoid": _of_sigmoid,
     "Rsub": _of_difference,
@@ -242,19 +188,19 @@ _OF_LOGARITHM: dict[str, Callable[[_Look, int, int], Found | None]] = {
 }
 
 
-def _ends_in_loss(look: _Look, node: int) -> bool:
+def _ends_in_loss(look: Look, node: int) -> bool:
     """Whether all that is made of a logarithm is a mean over the target's entries.
 
     One that is weighted by anything else, such as an advantage, is no cross entropy.
     """
-    chosen = any(look.operations[n] in _PICKS for n in _down(look, node))
+    chosen = any(look.operations[n] in PICKS for n in _down(look, node))
     reduced = False
     while len(look.parents[node]) == 1:
         node = look.parents[node][0]
         operation = look.operations[node]
         if operation.startswith("NllLoss"):
             return True
-        picks = operation in _PICKS or (operation == "Mul" and len(look.live(node)) == 1)
+        picks = operation in PICKS or (operation == "Mul" and len(look.live(node)) == 1)
         if (picks and chosen) or not (picks or operation in _REDUCES):
             break
         chosen = chosen or picks
@@ -262,14 +208,14 @@ def _ends_in_loss(look: _Look, node: int) -> bool:
     return chosen and reduced
 
 
-def _down(look: _Look, node: int) -> Iterator[int]:
+def _down(look: Look, node: int) -> Iterator[int]:
     live = look.live(node)
-    while len(live) == 1 and look.operations[live[0]] in _SAME | _PICKS:
+    while len(live) == 1 and look.operations[live[0]] in SAME | PICKS:
         yield live[0]
         live = look.live(live[0])
 
 
-def _together(look: _Look, found: list[Found]) -> list[Found]:
+def _together(look: Look, found: list[Found]) -> list[Found]:
     """Name both halves of a binary cross entropy for the whole, and a logarithm's softmax once."""
     halves = {
         form: {look.subjects[one.node] for one in found if one.form is form}
@@ -294,12 +240,12 @@ def _together(look: _Look, found: list[Found]) -> list[Found]:
 # ------------------------------------------------------------ roots and differences
 
 
-def _power(look: _Look, node: int) -> Found | None:
+def _power(look: Look, node: int) -> Found | None:
     exponent = getattr(look.nodes[node], "_saved_exponent", None)
     return _root(look, node) if exponent == 0.5 else None
 
 
-def _root(look: _Look, node: int) -> Found | None:
+def _root(look: Look, node: int) -> Found | None:
     below = look.below(node)
     if below is None or not look.typed(node, "sqrt", "pow"):
         return None
@@ -318,7 +264,7 @@ def _root(look: _Look, node: int) -> Found | None:
     return Found(node, NORM if operation == "Sum" else ROOT_MEAN_SQUARE)
 
 
-def _is_variance(look: _Look, node: int) -> bool:
+def _is_variance(look: Look, node: int) -> bool:
     """Whether a difference is E[x^2] - E[x]^2."""
     first, second = look.sides(node)
     if first is None or look.operation(first) != "Mean":
@@ -327,11 +273,11 @@ def _is_variance(look: _Look, node: int) -> bool:
     return x is not None and _is_mean_of(look, mean, x)
 
 
-def _is_mean_of(look: _Look, node: int | None, x: int) -> bool:
+def _is_mean_of(look: Look, node: int | None, x: int) -> bool:
     return node is not None and look.operation(node) == "Mean" and look.below(node) == x
 
 
-def _squared(look: _Look, node: int | None) -> int | None:
+def _squared(look: Look, node: int | None) -> int | None:
     """Return what a node is the square of, as ``x ** 2``, ``x.square()`` or ``x * x``."""
     if node is None:
         return None
@@ -344,12 +290,12 @@ def _squared(look: _Look, node: int | None) -> int | None:
     return None
 
 
-def _difference(look: _Look, node: int) -> Found | None:
+def _difference(look: Look, node: int) -> Found | None:
     is_expm1 = look.operation(look.below(node)) == "Exp" and look.typed(node, MINUS_ONE)
     return Found(node, EXPM1) if is_expm1 else None
 
 
-_PATTERNS: dict[str, Callable[[_Look, int], Found | None]] = {
+_PATTERNS: dict[str, Callable[[Look, int], Found | None]] = {
     "Log": _logarithm,
     "Log1P": _log1p,
     "Div": _quotient,
