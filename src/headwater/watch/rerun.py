@@ -97,7 +97,7 @@ def run_again(attempt: Attempt) -> dict[str, Any]:
         if not STACKS.is_users(frame.f_code):
             continue
         try:
-            cut = _cut(frame)
+            cut = cut_of(frame)
         except NotReplayable as error:
             notes.append(str(error))
             continue
@@ -106,7 +106,7 @@ def run_again(attempt: Attempt) -> dict[str, Any]:
     return {"event": None, "reproduced": False, "note": "; ".join(notes) or "no source to run"}
 
 
-def _cut(frame: FrameType) -> Slice:
+def cut_of(frame: FrameType) -> Slice:
     """Return the statements of a frame that make its loss.
 
     Data that is not finite is best made again, too; where it cannot be, it is taken as it is.
@@ -161,10 +161,10 @@ class _Space:
         for attribute in rest:
             held = getattr(value, "__dict__", {})
             value = held.get(attribute) if isinstance(held, dict) else None
-        yield from _held(value, depth=3)
+        yield from tensors_in(value, depth=3)
 
 
-def _held(value: Any, *, depth: int) -> Iterator[Tensor]:
+def tensors_in(value: Any, *, depth: int) -> Iterator[Tensor]:
     """Yield the tensors in a value: itself, a container's, or a small object's own."""
     if isinstance(value, Tensor):
         yield value
@@ -172,13 +172,13 @@ def _held(value: Any, *, depth: int) -> Iterator[Tensor]:
         return
     elif isinstance(value, list | tuple | set):
         for each in list(value)[:_MOST_LOOKED_AT]:
-            yield from _held(each, depth=depth - 1)
+            yield from tensors_in(each, depth=depth - 1)
     elif isinstance(value, Mapping):
         for each in list(value.values())[:_MOST_LOOKED_AT]:
-            yield from _held(each, depth=depth - 1)
+            yield from tensors_in(each, depth=depth - 1)
     elif type(value).__module__ != "builtins" and not callable(value):
         for each in getattr(value, "__dict__", {}).values():
-            yield from _held(each, depth=min(1, depth - 1))
+            yield from tensors_in(each, depth=min(1, depth - 1))
 
 
 # ---------------------------------------------------------------- the run
@@ -299,7 +299,7 @@ class _Rerun:
                     if _same(buffer, tensor):
                         return f"buffer {path}"
         for name in sorted(self.cut.taken):
-            if any(_same(each, tensor) for each in _held(self.space.get(name), depth=3)):
+            if any(_same(each, tensor) for each in tensors_in(self.space.get(name), depth=3)):
                 return f"data {name}"
         return "leaf" if tensor.requires_grad else "data"
 

@@ -1,0 +1,93 @@
+"""What the statements of a step began with: the batch, by the names that the script has for it.
+
+Nothing is handed over and nothing kept beforehand: where a step breaks, the frames that lead to
+its backward pass are alive, and their names hold the data.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from torch import Tensor, nn
+
+from headwater.replay.effects import effect
+from headwater.replay.slices import NotReplayable, Slice
+from headwater.watch.rerun import cut_of, tensors_in
+from headwater.watch.stacks import STACKS
+
+_MOST_CHARACTERS = 1000  # of one statement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Names and what they hold; ``lost`` says why nothing else could be told, "" where it could."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    statements: tuple[tuple[str, int, str], ...] = ()
+    lost: str = ""
+
+
+def batch_of(frames: Sequence[FrameType]) -> Batch:
+    """Return what the loss was made of, from the innermost of ``frames`` that can tell.
+
+    Where none can, as its source is not there or a value has been replaced since, it is all data
+    that the innermost frame with any still has a name for.
+    """
+    reasons: list[str] = []
+    candidates = [frame for frame in frames if STACKS.is_users(frame.f_code)]
+    for frame in candidates:
+        try:
+            cut = cut_of(frame)
+        except NotReplayable as error:
+            reasons.append(str(error))
+            continue
+        return Batch(values=_taken(frame, cut), statements=_statements(frame, cut))
+    values: Mapping[str, Any] = next(filter(None, map(_data, candidates)), {})
+    return Batch(values=values, lost=reasons[0] if reasons else "no frame of the script leads here")
+
+
+def _taken(frame: FrameType, cut: Slice) -> dict[str, Any]:
+    """Return the values that a slice starts from, modules and functions too: they have names."""
+    space = {**frame.f_globals, **frame.f_locals}
+    values = {name: space[name] for name in sorted(cut.taken) if name in space}
+    for name in sorted({name for statement in cut.body for name in effect(statement).reads}):
+        root, *path = name.split(".")
+        if not path or root not in cut.taken:
+            continue
+        value = space.get(root)
+        for attribute in path:  # not by getattr: a property may do anything
+            value = getattr(value, "__dict__", {}).get(attribute)
+        if value is not None and not callable(value):
+            values[name] = value
+    return values
+
+
+def _statements(frame: FrameType, cut: Slice) -> tuple[tuple[str, int, str], ...]:
+    file = frame.f_code.co_filename
+    return tuple((file, number, _text(frame, number)) for number in cut.lines)
+
+
+def _text(frame: FrameType, number: int) -> str:
+    line = linecache.getline(frame.f_code.co_filename, number, frame.f_globals)
+    return line.strip()[:_MOST_CHARACTERS]
+
+
+def _data(frame: FrameType) -> dict[str, Any]:
+    """Return all that a frame has names for and that is data: no graph, no module, no weights."""
+    used = {*frame.f_code.co_names, *frame.f_code.co_varnames, *frame.f_code.co_cellvars}
+    return {
+        name: value
+        for name, value in list(frame.f_locals.items())
+        if name in used and any(True for _ in tensors_in(value, depth=2)) and _is_data(value)
+    }
+
+
+def _is_data(value: Any) -> bool:
+    if isinstance(value, nn.Module):
+        return False
+    tensors: Iterator[Tensor] = tensors_in(value, depth=2)
+    return all(t.grad_fn is None and not isinstance(t, nn.Parameter) for t in tensors)
