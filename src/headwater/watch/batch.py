@@ -9,6 +9,7 @@ from __future__ import annotations
 import linecache
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import dedent
 from types import FrameType
 from typing import Any
 
@@ -68,12 +69,14 @@ def _taken(frame: FrameType, cut: Slice) -> dict[str, Any]:
 
 def _statements(frame: FrameType, cut: Slice) -> tuple[tuple[str, int, str], ...]:
     file = frame.f_code.co_filename
-    return tuple((file, number, _text(frame, number)) for number in cut.lines)
+    lines = linecache.getlines(file, frame.f_globals)
+    return tuple(
+        (file, each.lineno, _text(lines[each.lineno - 1 : each.end_lineno])) for each in cut.body
+    )
 
 
-def _text(frame: FrameType, number: int) -> str:
-    line = linecache.getline(frame.f_code.co_filename, number, frame.f_globals)
-    return line.strip()[:_MOST_CHARACTERS]
+def _text(lines: Sequence[str]) -> str:
+    return dedent("".join(lines)).strip()[:_MOST_CHARACTERS]
 
 
 def _data(frame: FrameType) -> dict[str, Any]:
