@@ -135,7 +135,7 @@ class Aftermath:
             "step": step,
             "why": why,
             "statements": batch.statements,
-            "note": batch.lost,
+            "note": batch.note,
             "random_at": "begin" if began is not None else "fault",
             "left_out": left_out,
         }

@@ -25,30 +25,38 @@ _MOST_CHARACTERS = 1000  # of one statement
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Names and what they hold; ``lost`` says why nothing else could be told, "" where it could."""
+    """Names and what they hold, and the statements that make the loss of it.
+
+    ``note`` says why frames further in than that of the statements could not tell, "" where the
+    innermost could.
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     statements: tuple[tuple[str, int, str], ...] = ()
-    lost: str = ""
+    note: str = ""
 
 
 def batch_of(frames: Sequence[FrameType]) -> Batch:
     """Return what the loss was made of, from the innermost of ``frames`` that can tell.
 
-    Where none can, as its source is not there or a value has been replaced since, it is all data
-    that the innermost frame with any still has a name for.
+    A frame cannot where its source is not there, or where a value has been replaced since; then
+    all data that it still has a name for is taken along.
     """
-    reasons: list[str] = []
-    candidates = [frame for frame in frames if STACKS.is_users(frame.f_code)]
-    for frame in candidates:
+    notes: list[str] = []
+    rest: dict[str, Any] = {}
+    for frame in (frame for frame in frames if STACKS.is_users(frame.f_code)):
         try:
             cut = cut_of(frame)
         except NotReplayable as error:
-            reasons.append(str(error))
+            notes.append(str(error))
+            rest = {**_data(frame), **rest}
             continue
-        return Batch(values=_taken(frame, cut), statements=_statements(frame, cut))
-    values: Mapping[str, Any] = next(filter(None, map(_data, candidates)), {})
-    return Batch(values=values, lost=reasons[0] if reasons else "no frame of the script leads here")
+        return Batch(
+            values={**rest, **_taken(frame, cut)},
+            statements=_statements(frame, cut),
+            note="; ".join(notes),
+        )
+    return Batch(values=rest, note="; ".join(notes) or "no frame of the script leads here")
 
 
 def _taken(frame: FrameType, cut: Slice) -> dict[str, Any]:

@@ -40,8 +40,9 @@ class KeptState:
         why: What broke, in words.
         weights, buffers: By the names that the record has for them, as they were when it broke.
         batch: What the statements of the step began with, by the names the script has for it.
-        statements: ``(file, line, text)`` of those that made the loss; empty where the source or
-            a value that they need was gone, which ``note`` then says.
+        statements: ``(file, line, text)`` of those that make the loss of it, in order; empty where
+            no frame could tell.
+        note: Why frames further in than that of the statements could not tell.
         left_out: Names whose values are no data (modules, functions), and why.
         random_at: ``begin`` if the random states are those that the step began with, else
             ``fault``: those at which it broke, when it had drawn its numbers.
