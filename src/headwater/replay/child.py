@@ -25,7 +25,7 @@ def why_not_forked() -> str:
     """
     if sys.platform != "linux":
         return f"a copy of a process is not safe on {sys.platform}"
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return "the process uses CUDA, which a copy of it cannot"
     return ""
 

@@ -303,7 +303,7 @@ class Course:
         if sampled:
             self._cadence.sampling()
         self._step = Step(number, sampled=sampled, pulsed=pulsed)
-        self._faults.step_begins()
+        self._faults.step_begins(self._cadence.plain_s)
         self._aftermath.step_begins()
         self._tracing.set(sampled)
         self._names.traced = self._names.traced or sampled
