@@ -18,6 +18,7 @@ from headwater.records import Fault
 from headwater.watch.faults import Faults
 from headwater.watch.names import Names
 from headwater.watch.options import Options
+from headwater.watch.randomness import packable, random_states, uses_cuda
 from headwater.watch.rerun import frames_here
 from headwater.watch.statistics import Fetched, Scalar
 
@@ -47,7 +48,7 @@ class Aftermath:
         self._faults = faults
         self._folder = folder
         self._note = note
-        self._devices: dict[str, Any] = {}
+        self._random: dict[str, Any] = {}
         self._skipped = 0
         self._why = ""
         self._endings = 0
@@ -58,10 +59,9 @@ class Aftermath:
         return self._keeps or self._stops
 
     def step_begins(self) -> None:
-        """Keep the random states of the devices, which a fault's own search does not need."""
-        if self._keeps and not self._why and _uses_cuda() and not _is_captured():
-            count = torch.cuda.device_count()
-            self._devices = {f"cuda:{n}": torch.cuda.get_rng_state(n) for n in range(count)}
+        """Remember the random states that the step begins with."""
+        if self._keeps and not self._why and not _is_captured():
+            self._random = random_states()
 
     def at_once(self, scalars: Sequence[Scalar]) -> list[float] | Sequence[Scalar]:
         """Return figures as numbers, waiting for a device, unless its work is being captured."""
@@ -112,23 +112,17 @@ class Aftermath:
     def _keep(self, step: int, why: str) -> None:
         # Here, as nothing of it is needed where nothing breaks.
         from headwater.watch.batch import batch_of
-        from headwater.watch.kept import keep, pack_named, random_states
+        from headwater.watch.kept import keep, pack_named
         from headwater.watch.packing import Packing
-        from headwater.watch.rerun import RandomState
 
         batch = batch_of(frames_here())
-        began = self._faults.random_state if step else None
-        state = began or RandomState.now()
-        randoms = {
-            **random_states(state.torchs, state.pythons, state.numpys),
-            **(self._devices if began is not None else {}),
-        }
+        began = step > 0  # the first one began with the script, before it set its seed
         packing, left_out = Packing(), dict[str, str]()
         groups: Mapping[str, Mapping[str, Any]] = {
             "weights": self._names.tensors(),
             "buffers": self._names.buffers(),
             "batch": batch.values,
-            "random": randoms,
+            "random": packable(self._random if began else random_states()),
         }
         packed = {name: pack_named(packing, name, each, left_out) for name, each in groups.items()}
         words = {
@@ -136,7 +130,7 @@ class Aftermath:
             "why": why,
             "statements": batch.statements,
             "note": batch.note,
-            "random_at": "begin" if began is not None else "fault",
+            "random_at": "begin" if began else "fault",
             "left_out": left_out,
         }
         keep(self._folder, {**words, **packed}, packing)
@@ -167,8 +161,4 @@ def _words(fault: Fault) -> str:
 
 
 def _is_captured() -> bool:
-    return _uses_cuda() and torch.cuda.is_current_stream_capturing()
-
-
-def _uses_cuda() -> bool:
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+    return uses_cuda() and torch.cuda.is_current_stream_capturing()

@@ -64,11 +64,6 @@ class Faults:
         if not self.settled:
             self._random = RandomState.now(also_pythons=plain_s > _SHORT_S)
 
-    @property
-    def random_state(self) -> RandomState | None:
-        """The random state of the step's beginning, None where it is not known."""
-        return self._random
-
     def forget_random_state(self) -> None:
         """Know no more how the step began."""
         self._random = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from headwater.errors import MissingExtraError, NotRecordedError, UnreadableRunE
 from headwater.runs.atomic import replace_json
 from headwater.watch.names import plain_path
 from headwater.watch.packing import Packed, Packing, Unpackable, unpack
+from headwater.watch.randomness import restore
 
 if TYPE_CHECKING:
     from headwater.runs.reader import Run
@@ -81,18 +81,7 @@ class KeptState:
 
     def restore_random(self) -> None:
         """Set the generators of torch, Python and numpy to the states that were kept."""
-        for name, state in self._random.items():
-            if name == "torch":
-                torch.set_rng_state(state)
-            elif name == "python":
-                version, words, gauss = state
-                random.setstate((version, tuple(words), gauss))
-            elif name == "numpy":
-                import numpy as np
-
-                np.random.set_state(state)
-            elif torch.cuda.is_available():
-                torch.cuda.set_rng_state(state, name)
+        restore(self._random)
 
 
 def load_state(run: Run | str | os.PathLike[str]) -> KeptState:
@@ -163,19 +152,6 @@ def pack_named(
     return packed
 
 
-def random_states(torchs: Tensor, pythons: Any, numpys: Any) -> dict[str, Any]:
-    """Return the states of the three generators as values that can be packed."""
-    version, words, gauss = pythons
-    states: dict[str, Any] = {
-        "torch": torchs,
-        "python": (version, torch.tensor(words, dtype=torch.int64), gauss),
-    }
-    if numpys is not None and numpys[0] == "MT19937":
-        name, keys, *rest = numpys
-        states["numpy"] = (name, torch.tensor(keys.astype("int64")), *rest)
-    return states
-
-
 def _state(words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KeptState:
     if words["format"] > _VERSION:
         raise ValueError(f"format {words['format']}; update headwater")
@@ -183,13 +159,6 @@ def _state(words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KeptState
         group: {name: unpack(data, tensors) for name, data in words[group].items()}
         for group in ("weights", "buffers", "batch", "random")
     }
-    states = groups["random"]
-    if "python" in states:
-        version, numbers, gauss = states["python"]
-        states["python"] = (version, numbers.tolist(), gauss)
-    if "numpy" in states:
-        name, keys, *rest = states["numpy"]
-        states["numpy"] = (name, keys.numpy().astype("uint32"), *rest)
     return KeptState(
         step=words["step"],
         why=words["why"],
@@ -200,7 +169,7 @@ def _state(words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KeptState
         left_out=words["left_out"],
         note=words["note"],
         random_at=words["random_at"],
-        _random=states,
+        _random=groups["random"],
     )
 
 
