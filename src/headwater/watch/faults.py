@@ -103,6 +103,11 @@ class Faults:
         if bad:
             self._look(call, step, "gradient", bad, plain_s)
 
+    def _shared(self) -> str:
+        known = [parameter.tensor() for parameter in self._names.parameters]
+        shared = any(t is not None and t.is_shared() for t in known)  # type: ignore[no-untyped-call]
+        return "the parameters are in memory that processes share" if shared else ""
+
     def _bad_gradients(self) -> frozenset[int]:
         known = self._names.with_gradients()
         return frozenset(
@@ -122,7 +127,7 @@ class Faults:
             parameters=tuple(infos[index].name for index in sorted(bad)),
             plain_step_ms=1e3 * plain_s if plain_s else None,
         )
-        why_not = why_not_forked()
+        why_not = why_not_forked() or self._shared()
         if why_not or not all(root.is_cpu for root in call.roots) or not call.roots:
             note = f"{why_not or 'the loss is not on the CPU'}; {_REWIND}"
             self.found.append(replace(fault, note=note))
