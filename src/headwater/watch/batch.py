@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from headwater.replay.effects import effect
 from headwater.replay.slices import NotReplayable, Slice
-from headwater.watch.rerun import cut_of, tensors_in
+from headwater.watch.rerun import cuts_of, tensors_in
 from headwater.watch.stacks import STACKS
 
 _MOST_CHARACTERS = 1000  # of one statement
@@ -46,7 +46,7 @@ def batch_of(frames: Sequence[FrameType]) -> Batch:
     rest: dict[str, Any] = {}
     for frame in (frame for frame in frames if STACKS.is_users(frame.f_code)):
         try:
-            cut = cut_of(frame)
+            cut = cuts_of(frame)[-1]
         except NotReplayable as error:
             notes.append(str(error))
             rest = {**_data(frame), **rest}

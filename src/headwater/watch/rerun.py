@@ -98,33 +98,46 @@ def run_again(attempt: Attempt) -> dict[str, Any]:
         if not STACKS.is_users(frame.f_code):
             continue
         try:
-            cut = cut_of(frame)
+            cuts = cuts_of(frame)
         except NotReplayable as error:
             notes.append(str(error))
             continue
-        found = _Rerun(attempt, frame, cut).run()
+        for cut in cuts:
+            found = _Rerun(attempt, frame, cut).run()
+            if found.reproduced:
+                break
         return found.as_data("; ".join(notes))
     return {"event": None, "reproduced": False, "note": "; ".join(notes) or "no source to run"}
 
 
-def cut_of(frame: FrameType) -> Slice:
-    """Return the statements of a frame that make its loss.
+def cuts_of(frame: FrameType) -> list[Slice]:
+    """Return the statements of a frame that make its loss, in one or two ways.
 
-    Data that is not finite is best made again, too; where it cannot be, it is taken as it is.
+    Data that is not finite is best made again, too, if it can be: then the operation shows that
+    made it. The last way takes it as it is.
+
+    Raises:
+        NotReplayable: There is no way.
     """
     lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
     if not lines:
         raise NotReplayable("the source is not there")
     space = _Space({**frame.f_globals, **frame.f_locals})
+    cuts: list[Slice] = []
     for again in (space.suspicious, space.entangled):
         try:
-            return slice_of(
+            cut = slice_of(
                 "".join(lines), frame.f_code.co_name, *_position(frame),
                 again=again, known=space.known,
             )  # fmt: skip
         except NotReplayable as error:
-            refusal = error
-    raise refusal
+            refusal = str(error)  # the error itself would keep the user's frames alive
+            continue
+        if not cuts or cut.taken != cuts[0].taken or cut.lines != cuts[0].lines:
+            cuts.append(cut)
+    if not cuts:
+        raise NotReplayable(refusal)
+    return cuts
 
 
 def _position(frame: FrameType) -> tuple[int, int]:
