@@ -1,8 +1,8 @@
 """What a network's signal and gradient should do, from its description alone.
 
-Nothing here loads torch, reads a file or draws a picture; each name is bound when it is first used,
-so that who needs one table of number formats does not load scipy. Start with ``find_activation``,
-``settle``, ``critical_point``, ``forecast`` and ``gain``.
+Nothing here loads torch, reads a file or draws a picture, and each name is bound when first used:
+``precision`` and ``spectrum``, which the rules read, come without scipy. Start with
+``find_activation``, ``settle``, ``critical_point``, ``forecast`` and ``gain``.
 
 Example:
     >>> from headwater import theory
@@ -60,33 +60,35 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Activation": "activations",
-    "Band": "fluctuation",
-    "CATALOGUE": "catalogue",
-    "LayerForecast": "calculus",
-    "critical_line": "criticality",
-    "critical_point": "criticality",
-    "critical_points": "criticality",
-    "depth_limit": "precision",
-    "expect": "gaussian",
-    "explain_limit": "precision",
-    "find_activation": "catalogue",
-    "forecast": "calculus",
-    "from_function": "user",
-    "gain": "initialisation",
-    "half_stable_points": "criticality",
-    "moment": "activations",
-    "near_half_stable": "criticality",
-    "sampled_bands": "sampling",
-    "settle": "meanfield",
-    "settle_correlation": "correlation",
-    "trajectory": "meanfield",
+    "Activation": "headwater.theory.activations",
+    "moment": "headwater.theory.activations",
+    "LayerForecast": "headwater.theory.calculus",
+    "forecast": "headwater.theory.calculus",
+    "CATALOGUE": "headwater.theory.catalogue",
+    "find_activation": "headwater.theory.catalogue",
+    "settle_correlation": "headwater.theory.correlation",
+    "critical_line": "headwater.theory.criticality",
+    "critical_point": "headwater.theory.criticality",
+    "critical_points": "headwater.theory.criticality",
+    "half_stable_points": "headwater.theory.criticality",
+    "near_half_stable": "headwater.theory.criticality",
+    "Band": "headwater.theory.fluctuation",
+    "expect": "headwater.theory.gaussian",
+    "gain": "headwater.theory.initialisation",
+    "settle": "headwater.theory.meanfield",
+    "trajectory": "headwater.theory.meanfield",
+    "depth_limit": "headwater.theory.precision",
+    "explain_limit": "headwater.theory.precision",
+    "sampled_bands": "headwater.theory.sampling",
+    "from_function": "headwater.theory.user",
 }
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
-        raise AttributeError(f"module 'headwater.theory' has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        raise AttributeError(
+            f"module 'headwater.theory' has no attribute {name!r}; it has {__all__}"
+        )
+    value: object = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
