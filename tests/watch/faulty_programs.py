@@ -164,7 +164,7 @@ def _step_with_a_log(model: nn.Module, log: Path, step: int) -> None:
 
 
 def a_loop_in_a_function_whose_batch_is_replaced() -> Left:
-    """The frame of the loop has lost the batch, so the one that calls it is the next to be asked."""
+    """The frame of the loop has lost the batch, so its caller is the next to be asked."""
     model = network()
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
     with TemporaryDirectory() as folder:
@@ -177,8 +177,8 @@ def _loop(model: nn.Module, optimiser: torch.optim.Optimizer, folder: Path) -> N
     for step, x in enumerate(torch.arange(60.0).view(5, 3, 4)):
         optimiser.zero_grad()
         (folder / f"batch{step}").write_text(str(len(list(folder.iterdir()))))
-        x = model(x)
-        x = x * (step < BREAKS_AT)
+        x = model(x)  # noqa: PLW2901
+        x = x * (step < BREAKS_AT)  # noqa: PLW2901
         x.square().sum().log().backward()
         optimiser.step()
 

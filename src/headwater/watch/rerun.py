@@ -76,6 +76,15 @@ class _Done(BaseException):
     """The backward pass that was looked for is over."""
 
 
+def _unshare(tensor: Tensor) -> None:
+    """Give data a memory of its own: what comes from a worker's process is in one that is shared.
+
+    A forward pass that changes its input in place would change it for the training, too.
+    """
+    if tensor.is_leaf and tensor.layout is torch.strided and tensor.is_shared():  # type: ignore[no-untyped-call]
+        tensor.data = tensor.data.clone()
+
+
 def frames_here() -> tuple[FrameType, ...]:
     """Return the frames that lead here, the innermost first."""
     frames: list[FrameType] = []
@@ -237,12 +246,7 @@ class _Rerun:
         originals = [(owner, vars(owner)["_engine_run_backward"]) for owner in _HOLDERS]
         for owner, original in originals:
             vars(owner)["_engine_run_backward"] = self._catch(original)
-        if "torch._dynamo" in sys.modules:
-            torch.compiler.set_stance("force_eager")
-        if self.attempt.random_state is not None:
-            self.attempt.random_state.restore()
-        STACKS.open(_ignore)
-        STACKS.start()
+        self._prepare()
         try:
             with self.monitor:
                 exec(code, self.space)
@@ -252,7 +256,25 @@ class _Rerun:
             self.found.note = f"running the step again raised {type(error).__name__}"
         else:
             self.found.note = "running the step again did not come to its backward pass"
+        finally:  # another way may be tried after this one
+            STACKS.stop()
+            STACKS.close(_ignore)
+            for owner, original in originals:
+                vars(owner)["_engine_run_backward"] = original
         return self.found
+
+    def _prepare(self) -> None:
+        """Make the copy what the process was as the step began, but for what it shares."""
+        if "torch._dynamo" in sys.modules:
+            torch.compiler.set_stance("force_eager")
+        if self.attempt.random_state is not None:
+            self.attempt.random_state.restore()
+        torch.clear_autocast_cache()  # weights that were cast once are cast where one can see it
+        for name in self.cut.taken:
+            for tensor in tensors_in(self.space.get(name), depth=3):
+                _unshare(tensor)
+        STACKS.open(_ignore)
+        STACKS.start()
 
     def _catch(self, original: Any) -> Any:
         def run_backward(roots: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
