@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -25,7 +26,7 @@ def why_not_forked() -> str:
     """
     if sys.platform != "linux":
         return f"a copy of a process is not safe on {sys.platform}"
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return "the process uses CUDA, which a copy of it cannot"
     return ""
 
@@ -85,13 +86,26 @@ def _received(reader: int, deadline: float) -> bytes | None:
         parts.append(part)
 
 
+def _cut_off(kept: int) -> None:
+    """Let what the copy writes go nowhere: its streams, and every file, pipe and socket it has.
+
+    The offsets of open files are shared with the process it was copied from.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # no more than the names
+        descriptor = int(name)
+        with suppress(OSError):  # the folder's own is closed by now
+            written = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+            if descriptor not in (kept, nowhere) and (written or descriptor == 0):
+                os.dup2(nowhere, descriptor)
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  # until it exits
+
+
 def _be_the_child(work: Callable[[], dict[str, Any]], writer: int) -> NoReturn:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(nowhere, stream)
+        _cut_off(writer)
         torch.set_num_threads(1)  # the threads of the pool stayed behind
         try:
             answer = work()

@@ -55,9 +55,8 @@ def effect(statement: ast.stmt) -> Effect:
         )
         return _all([_uses(statement.test), both])
     if isinstance(statement, ast.With | ast.AsyncWith):
-        items = [part for item in statement.items
-                 for part in (item.context_expr, item.optional_vars) if part is not None]  # fmt: skip
-        return _all([*map(_uses, items), _block(statement.body)])
+        items = [_uses(item) for item in statement.items]
+        return _all([*items, _block(statement.body)])
     if isinstance(statement, ast.Try):
         handlers = [_maybe(_block(handler.body)) for handler in statement.handlers]
         body = _maybe(_block([*statement.body, *statement.orelse]))
@@ -156,7 +155,7 @@ class Uses(ast.NodeVisitor):
         inner.generic_visit(node)
         self.reads |= inner.reads - inner.makes
 
-    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension  # noqa: N815
 
 
 def dotted(node: ast.AST) -> str:

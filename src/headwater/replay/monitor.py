@@ -23,6 +23,9 @@ from headwater.replay.figures import figures, has_nan, is_finite
 Locate = Callable[[Any], Any]
 """Says where an operation stands, from the autograd node that runs, None in a forward pass."""
 
+_State = tuple[frozenset[int], bool, bool]
+"""Of a tensor: the events it descends from, whether it is finite, whether it has a NaN."""
+
 _DELIBERATE = frozenset(
     {"full", "full_like", "new_full", "fill", "masked_fill", "scalar_tensor", "zeros", "lift_fresh",
      "constant_pad_nd", "where", "clone", "masked_scatter", "index_fill", "scatter", "index_put",
@@ -66,7 +69,7 @@ class _Known:
     alive: Tensor  # so that nothing else gets its address while it is remembered
 
 
-class Monitor(TorchDispatchMode):
+class Monitor(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Runs every operation that passes, and remembers where what is not finite comes from.
 
     Use it as a context manager around a forward and a backward pass, then ask :meth:`producer`.
@@ -90,7 +93,7 @@ class Monitor(TorchDispatchMode):
     """
 
     def __init__(self, locate: Locate = lambda _node: None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.events: list[Event] = []
         self._locate = locate
         self._known: dict[int, _Known] = {}
@@ -117,7 +120,8 @@ class Monitor(TorchDispatchMode):
             outputs += [each for each in taken if all(each is not other for other in outputs)]
         bad = [each for each in outputs if not self._passes(func, each)]
         if bad:
-            self._note(base, func, args, words, taken, before, bad)
+            about = _About(base, func, args, words, taken)
+            self._note(about, before or [self._state(each) for each in taken], bad)
         return made
 
     def producer(self, faulty: Iterable[Tensor]) -> Event | None:
@@ -159,34 +163,24 @@ class Monitor(TorchDispatchMode):
             return True
         return bool(getattr(func, "is_view", False)) and key in self._known
 
-    def _state(self, tensor: Tensor) -> tuple[frozenset[int], bool, bool]:
+    def _state(self, tensor: Tensor) -> _State:
         """Return what a tensor descends from, whether it is finite, and whether it has a NaN."""
         known = self._known.get(_key(tensor))
         fine = is_finite(tensor)
         events = known.events if known is not None and not fine else frozenset[int]()
         return events, fine, False if fine else has_nan(tensor)
 
-    def _note(
-        self,
-        name: str,
-        func: Any,
-        args: tuple[Any, ...],
-        words: Mapping[str, Any],
-        taken: list[Tensor],
-        before: list[tuple[frozenset[int], bool, bool]] | None,
-        bad: list[Tensor],
-    ) -> None:
-        states = before or [self._state(each) for each in taken]
-        about = _About(name, func, args, words, taken)
+    def _note(self, about: _About, states: Sequence[_State], bad: Sequence[Tensor]) -> None:
+        """Note outputs that are not finite; ``states`` are those of the inputs before."""
         parents: set[int] = set()
-        for tensor, (events, fine, _) in zip(taken, states, strict=True):
+        for tensor, (events, fine, _) in zip(about.taken, states, strict=True):
             if not fine:
                 parents |= events or {self._outside(about, tensor)}
         all_fine = all(fine for _, fine, _ in states)
         nan_before = any(nan for _, _, nan in states)
         new_nan = not all_fine and not nan_before and any(has_nan(each) for each in bad)
         if all_fine or new_nan:
-            asked_for = all_fine and name in _DELIBERATE and not any(has_nan(b) for b in bad)
+            asked_for = all_fine and about.name in _DELIBERATE and not any(has_nan(b) for b in bad)
             event = self._event(
                 about, parents=frozenset(parents), makes_nan=new_nan, deliberate=asked_for
             )
@@ -229,9 +223,9 @@ class _About:
     def figures(self) -> tuple[Figures, ...]:
         names = [argument.name for argument in self.func._schema.arguments]
         given = [*zip(names, self.args, strict=False), *self.words.items()]
-        return tuple(
-            figures(tensor, name) for name, value in given for tensor in _tensors(value)
-        )[:_MOST_INPUTS]
+        return tuple(figures(tensor, name) for name, value in given for tensor in _tensors(value))[
+            :_MOST_INPUTS
+        ]
 
     def scalars(self) -> tuple[float, ...]:
         values = [*self.args, *self.words.values()]

@@ -19,6 +19,7 @@ from headwater.replay.effects import Effect, Uses, effect
 Judge = Callable[[str], bool]
 """Whether the value that a name has now must be made again."""
 
+_SIMPLE = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return)
 _BARRIERS = (ast.For, ast.AsyncFor, ast.While, ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)
 
 
@@ -115,9 +116,9 @@ class _Step:
 def _scope(tree: ast.Module, function: str, at: tuple[int, int]) -> _Scope:
     line = at[0]
     best: tuple[ast.AST, str] | None = (tree, "") if function == "<module>" else None
-    for node, owner in _functions(tree, ""):
-        if node.name == function and node.lineno <= line <= (node.end_lineno or 0):
-            best = (node, owner)  # the innermost comes last
+    for one, owner in _functions(tree, ""):
+        if one.name == function and one.lineno <= line <= (one.end_lineno or 0):
+            best = (one, owner)  # the innermost comes last
     if best is None:
         raise NotReplayable(f"no function {function} stands at line {line}")
     path: list[tuple[Sequence[ast.stmt], int, ast.AST]] = []
@@ -127,7 +128,7 @@ def _scope(tree: ast.Module, function: str, at: tuple[int, int]) -> _Scope:
         node = found[0][found[1]]
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             break
-    if not path or not isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Return):  # noqa: E501  # fmt: skip
+    if not path or not isinstance(node, _SIMPLE):
         raise NotReplayable(f"line {line} is in no statement that can be run by itself")
     return _Scope(tuple(path), best[1])
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from headwater.records import Cause, Fault, Finding, Where
 from headwater.rules.wording import line
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
 SURE = 0.5
 """From this confidence on a line is named as the producer's."""
+
+GROWN = 100.0
+"""Weights that grew, or moved in one update, by so many times their own size were blown up."""
 
 _ADVICE = {
     "log-of-zero": "Keep its input above 0, or take the log with the function before it, as "
@@ -37,10 +42,25 @@ _REMEDIES = {
 }
 
 
+_OVERFLOWS = ("overflow-in-product", "overflow-in-reduction", "exp-overflow", "overflow-in-half")
+
+
 def told_by(faults: Sequence[Fault]) -> Fault | None:
     """Return the fault whose producer is known best, the earliest of these; None if none is."""
     sure = [fault for fault in faults if fault.confidence >= SURE]
     return sure[0] if sure else None
+
+
+def _grown(facts: Facts, fault: Fault) -> float:
+    """Return how many times its norm a parameter grew, or moved in one update, before the fault."""
+    seen = facts.movement.step < max(1, fault.step)
+    norms, moved = facts.movement.weight_norm[seen], facts.movement.relative_update[seen]
+    if not len(norms):
+        return 1.0
+    with np.errstate(all="ignore"):
+        ratios = np.concatenate([norms / np.where(norms[0] > 0, norms[0], np.nan), moved])
+    ratios = ratios[np.isfinite(ratios)]
+    return float(ratios.max()) if ratios.size else 1.0
 
 
 def finding_of(facts: Facts, fault: Fault) -> Finding:
@@ -49,13 +69,24 @@ def finding_of(facts: Facts, fault: Fault) -> Finding:
     what = {"loss": "the loss is not finite", "gradient": "a gradient is not finite",
             "weight": "a weight is not finite"}[fault.seen_in]  # fmt: skip
     way = "the backward of " if fault.phase == "backward" else ""
+    name = {"to": "a cast"}.get(fault.operation, fault.operation)
     at = f" at {line(place)}" if place.line else ""
-    came = f"It was born in {way}{fault.operation}{at}: {fault.reason}"
+    came = f"It was born in {way}{name}{at}: {fault.reason}"
     if fault.phase in ("data", "update"):
-        came = fault.reason[:1].upper() + fault.reason[1:]
+        came = f"The reason: {fault.reason}"
     rate = _rate(facts) if fault.phase == "update" else ""
     parameters = [Where(parameter=name) for name in fault.parameters]
     by_update = fault.phase == "update" and parameters
+    advice = _ADVICE.get(fault.cause, "")
+    causes: tuple[Cause, ...] = (Cause(cause=fault.cause, share=1.0, evidence=fault.reason),)
+    grown = _grown(facts, fault) if fault.cause in _OVERFLOWS else 1.0
+    if grown > GROWN:
+        steps = f"the updates before had grown or moved weights {grown:.2g} times their size"
+        advice = f"But {steps}{_rate(facts)}. {_ADVICE['bad-update']}"
+        causes = (
+            Cause(cause="learning-rate-too-high", share=0.8, evidence=steps),
+            Cause(cause=fault.cause, share=0.2, evidence=fault.reason),
+        )
     return Finding(
         code="HW301",
         symptom="non-finite",
@@ -64,10 +95,12 @@ def finding_of(facts: Facts, fault: Fault) -> Finding:
         first_step=fault.step,
         step=facts.last_step,
         where=tuple(parameters if by_update else [place, *parameters]),
-        message=f"At step {fault.step} {what}. {came}{rate}. {_ADVICE.get(fault.cause, '')}".strip(),
-        causes=(Cause(cause=fault.cause, share=1.0, evidence=fault.reason),),
+        message=f"At step {fault.step} {what}. {came}{rate}. {advice}".strip(),
+        causes=causes,
         evidence=_evidence(fault),
-        remedies=_REMEDIES.get(fault.cause, ("stable-loss", "gradient-clipping")),
+        remedies=_REMEDIES.get(
+            "bad-update" if grown > GROWN else fault.cause, ("stable-loss", "gradient-clipping")
+        ),
     )
 
 

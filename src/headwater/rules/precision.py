@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from headwater.records import Finding, Verdict, Where
+from headwater.records import Cause, Finding, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.breaks import finding_of, told_by
 from headwater.rules.facts import Facts
@@ -71,6 +71,8 @@ class HW301:
         return wrong(self, [_finding(facts, first, [one for one in seen if one[0] == first])])
 
 
+_WEIGHT = "a weight is not finite"
+
 Seen = tuple[int, str, tuple[int, ...]]
 """The step, what was not finite, and the parameters it was seen in."""
 
@@ -100,7 +102,7 @@ def _in_weights(facts: Facts) -> Seen | None:
         return None
     return (
         int(facts.movement.step[rows[0]]),
-        "a weight is not finite",
+        _WEIGHT,
         tuple(np.flatnonzero(bad[rows[0]])),
     )
 
@@ -162,7 +164,11 @@ def _finding(facts: Facts, step: int, seen: list[Seen]) -> Finding:
     what = " and ".join(text for _, text, _ in seen)
     of = f" (first in {names(infos)})" if infos else ""
     runs = runaway(facts.pulse.loss[facts.pulse.has_loss]) is not None
-    if runs:
+    by_update = all(text == _WEIGHT for _, text, _ in seen)
+    if by_update:
+        after = "No gradient seen was: an update made it so. Look at the learning rate, and at the "
+        after += "optimiser's eps."
+    elif runs:
         after = "The loss had grown until it overflowed: lower the learning rate, or clip the "
         after += "gradient's norm."
     elif producer is not None:
@@ -181,8 +187,11 @@ def _finding(facts: Facts, step: int, seen: list[Seen]) -> Finding:
         where=unique([*places, *_infos(facts, parameters), *([] if places else _root(facts))]),
         message=f"At step {step} {what}{of}. {after}",
         evidence={"step": step, "parameters": len(parameters), "nonfinite_limit": 0},
+        causes=(Cause(cause="bad-update", share=1.0, evidence="gradients are finite"),)
+        if by_update
+        else (),
         remedies=("lower-learning-rate", "gradient-clipping")
-        if runs
+        if runs or by_update
         else ("stable-loss", "gradient-clipping", "lower-learning-rate"),
     )
 

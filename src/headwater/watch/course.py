@@ -25,8 +25,8 @@ from headwater.watch.names import Names
 from headwater.watch.parameters import read_after, read_applied, read_before
 from headwater.watch.reach import COMPILED, compiles_autograd
 from headwater.watch.samples import GraphSample, Sampler
-from headwater.watch.steps import ByHand, Losses, Step
 from headwater.watch.statistics import Scalar
+from headwater.watch.steps import ByHand, Losses, Step
 from headwater.watch.tap import Tap
 from headwater.watch.tracing import Tracing
 
@@ -294,7 +294,7 @@ class Course:
         if sampled:
             self._cadence.sampling()
         self._step = Step(number, sampled=sampled, pulsed=pulsed)
-        self._faults.step_begins()
+        self._faults.step_begins(self._cadence.plain_s)
         self._tracing.set(sampled)
         self._names.traced = self._names.traced or sampled
 

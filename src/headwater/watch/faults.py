@@ -9,7 +9,6 @@ is known, and ``headwater run --rewind`` finds the operation.
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import isfinite
@@ -30,6 +29,9 @@ _LONGEST_S, _STEPS = 10.0, 20
 
 _MOST = 2
 """Replays a run: the first fault, and one more if that was not told for certain."""
+
+_SHORT_S = 0.007
+"""On steps as short Python's random state is not kept: it would take a thousandth of them."""
 
 _CERTAIN, _LIKELY, _DOUBTFUL = 0.95, 0.8, 0.4
 """Confidence: the same graph, loss and bad gradients again; the same fault with other random
@@ -57,10 +59,10 @@ class Faults:
         certain = any(fault.confidence >= _LIKELY for fault in self.found)
         return certain or self._replays >= _MOST
 
-    def step_begins(self) -> None:
+    def step_begins(self, plain_s: float) -> None:
         """Keep the random state of a step's beginning."""
         if not self.settled:
-            self._random = RandomState.now()
+            self._random = RandomState.now(also_pythons=plain_s > _SHORT_S)
 
     def forget_random_state(self) -> None:
         """Know no more how the step began."""
@@ -74,8 +76,8 @@ class Faults:
         """
         known = self._names.with_gradients()
         if known:
-            first = [tensor for _, tensor in known[:2]]
-            self._sentinel = weakref.ref(min(first, key=lambda tensor: tensor.numel()))
+            index = min(known[:2], key=lambda pair: pair[1].numel())[0]
+            self._sentinel = self._names.parameters[index].tensor
 
     def sentinel(self) -> Callable[[], Tensor | None]:
         """Return that parameter, weakly."""
@@ -101,6 +103,11 @@ class Faults:
         if bad:
             self._look(call, step, "gradient", bad, plain_s)
 
+    def _shared(self) -> str:
+        known = [parameter.tensor() for parameter in self._names.parameters]
+        shared = any(t is not None and t.is_shared() for t in known)  # type: ignore[no-untyped-call]
+        return "the parameters are in memory that processes share" if shared else ""
+
     def _bad_gradients(self) -> frozenset[int]:
         known = self._names.with_gradients()
         return frozenset(
@@ -120,7 +127,7 @@ class Faults:
             parameters=tuple(infos[index].name for index in sorted(bad)),
             plain_step_ms=1e3 * plain_s if plain_s else None,
         )
-        why_not = why_not_forked()
+        why_not = why_not_forked() or self._shared()
         if why_not or not all(root.is_cpu for root in call.roots) or not call.roots:
             note = f"{why_not or 'the loss is not on the CPU'}; {_REWIND}"
             self.found.append(replace(fault, note=note))
@@ -202,13 +209,18 @@ def _handed(told: Fault, tensor: Figures, what: str) -> Fault:
             told, phase="data", cause="bad-buffer", inputs=(tensor,), confidence=_DOUBTFUL,
             reason=f"the buffer {name} was not finite when the step began",
         )  # fmt: skip
+    if not tensor.shape:
+        return replace(
+            told, phase="data", cause="bad-input", inputs=(tensor,),
+            reason="a number that is not finite was put in here as it stands",
+        )  # fmt: skip
     where = f", the first at {list(tensor.first_bad)}" if tensor.first_bad is not None else ""
     return replace(
         told,
         phase="data",
         operation="",
         cause="bad-input",
-        reason=f"{name or 'the data'} of shape {list(tensor.shape)} came with "
+        reason=f"{f'`{name}`' if name else 'data'} of shape {list(tensor.shape)} came with "
         f"{_bad(tensor)} entries that are not finite{where}",
         inputs=(tensor,),
     )
