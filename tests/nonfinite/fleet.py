@@ -139,7 +139,13 @@ def main(words: Sequence[str]) -> None:
     """Run all scripts one after the other."""
     import torch
 
+    import headwater.cli.run
+    import headwater.rules
+    import headwater.runs.reader
+    import headwater.watch.observation  # noqa: F401  # once, for all that are forked
+
     torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])  # the first one imports much
+    torch.set_num_threads(1)
     while words[1].startswith("--"):
         OPTIONS.append(words[1])
         words = [words[0], *words[2:]]

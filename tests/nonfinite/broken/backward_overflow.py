@@ -3,7 +3,7 @@
 import torch
 
 torch.manual_seed(36)
-phase = torch.nn.Parameter(torch.zeros(3))
+phase = torch.nn.Parameter(torch.randn(3))
 optimiser = torch.optim.SGD([phase], lr=1e-40)
 start = torch.randn(5, 3)
 for depth in (5, 10, 40):

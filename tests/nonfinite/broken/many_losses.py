@@ -1,4 +1,4 @@
-# expect: div forward division-by-zero
+# expect: div|reciprocal forward division-by-zero
 import torch
 from torch import nn
 

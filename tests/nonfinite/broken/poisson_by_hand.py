@@ -1,4 +1,4 @@
-# expect: exp forward exp-overflow
+# expect: exp forward exp-overflow|learning-rate-too-high
 import torch
 from torch import nn
 
