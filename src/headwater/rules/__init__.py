@@ -2,7 +2,7 @@
 
 Example:
     >>> sorted(RULES)
-    ['HW101', 'HW102', 'HW103', 'HW104', 'HW105', 'HW201', 'HW202', 'HW301']
+    ['HW101', 'HW102', 'HW103', 'HW104', 'HW105', 'HW201', 'HW202', 'HW301', 'HW302', 'HW303']
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from headwater.rules.answers import Rule
 from headwater.rules.exploding import HW102
 from headwater.rules.facts import Facts
 from headwater.rules.losses import HW201, HW202
+from headwater.rules.overflow import HW303
 from headwater.rules.precision import HW301
 from headwater.rules.saturation import HW103, HW104
+from headwater.rules.underflow import HW302
 from headwater.rules.updates import HW105
 from headwater.rules.vanishing import HW101
 
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
 
 RULES: Mapping[str, Rule] = {
     type(rule).__name__: rule
-    for rule in (HW101(), HW102(), HW103(), HW104(), HW105(), HW201(), HW202(), HW301())
+    for rule in (
+        *(HW101(), HW102(), HW103(), HW104(), HW105()),
+        *(HW201(), HW202(), HW301(), HW302(), HW303()),
+    )
 }
 
 

@@ -30,6 +30,7 @@ _PARAMETER_COLUMNS = (
     "relative_update",
     "lost_share",
     "subnormal_share",
+    "gradient_max",
 )
 
 
@@ -65,6 +66,7 @@ class Movement:
     relative_update: Floats
     lost_share: Floats
     subnormal_share: Floats
+    gradient_max: Floats
 
     def row(self, step: int) -> int | None:
         """Return the matrices' row of a step, None if the step has none."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from headwater.watch.saved import rebuild, saved
-from headwater.watch.statistics import Scalar
+from headwater.watch.statistics import Scalar, largest_magnitude
 
 SATURATED_BELOW = 0.05
 """Share of the activation's largest derivative under which an entry counts as saturated."""
@@ -174,6 +174,7 @@ class Reading:
     saturated_units: Scalar
     mean: Scalar | None
     variance: Scalar | None
+    input_largest: Scalar | None
 
 
 @dataclass(slots=True)
@@ -226,7 +227,8 @@ class Activations:
         life = self._live(key, dead)
         recent = life.samples >= _RECENT
         is_input = keeps == "self"
-        mean, variance = _moments(kept if is_input else _pre_activation(node, operation, kept))
+        before = kept if is_input else _pre_activation(node, operation, kept)
+        mean, variance = _moments(before)
         return Reading(
             units=dead.numel(),
             dead=_share(dead),
@@ -236,6 +238,7 @@ class Activations:
             saturated_units=_share(slope.mean(dim=others) < limit),
             mean=mean,
             variance=variance,
+            input_largest=largest_magnitude(before) if before is not None else None,
         )
 
     def _live(self, key: tuple[int, int], dead: Tensor) -> _Life:

@@ -285,6 +285,7 @@ class Observation:
             elapsed_s=self._course.elapsed_s(),
             unknown=self._sampler.unknown,
             faults=self._faults,
+            expressions=self._sampler.expressions,
         )
 
 
