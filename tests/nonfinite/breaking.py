@@ -2,7 +2,7 @@
 
 A program of ``broken/`` says what is wrong with it in comments:
 
-- ``# expect: OPERATIONS PHASES CAUSES``: alternatives are separated by ``|``, ``*`` is anything, and
+- ``# expect: OPERATIONS PHASES CAUSES``: alternatives stand with a ``|``, ``*`` is anything, and
   ``-`` is no operation at all, as where the data or an update is at fault;
 - ``# born here`` ends the line on which the numbers break;
 - ``# in: FILE`` names the file that holds this line, if it is not the program;

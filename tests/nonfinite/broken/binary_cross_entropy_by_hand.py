@@ -12,8 +12,7 @@ labels[0] = 1 - labels[0]
 
 def bce(p, y):
     return -(
-        y * (p + 1e-12).log()
-        + (1 - y) * (1 - p).log()  # born here
+        y * (p + 1e-12).log() + (1 - y) * (1 - p).log()  # born here
     ).mean()
 
 

@@ -1,4 +1,4 @@
-# expect: log forward log-of-negative
+# expect: log2 forward log-of-negative
 import torch
 from torch import nn
 

@@ -8,7 +8,7 @@ counts = torch.randint(0, 5, (40, 8)).float()
 counts[23] = 0
 model = nn.Linear(8, 1)
 optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-for epoch in range(3):
+for _ in range(3):
     for begin in range(0, 40, 8):
         batch = counts[begin : begin + 8]
         shares = batch / batch.sum(1, keepdim=True)  # born here
