@@ -31,11 +31,13 @@ class NotReplayable(HeadwaterError):  # noqa: N818  # an answer, not a fault
 class Slice:
     """Statements to run, in order, the last of which calls backward.
 
-    ``taken`` are the names whose present values they start from.
+    ``taken`` are the names whose present values they start from, ``made`` those of them that the
+    step itself had given a value before.
     """
 
     body: tuple[ast.stmt, ...]
     taken: frozenset[str]
+    made: frozenset[str] = frozenset()
 
     def module(self) -> ast.Module:
         """Return them as what ``compile`` takes; lines are the source's."""
@@ -90,6 +92,7 @@ def slice_of(
     return Slice(
         body=tuple(ast.fix_missing_locations(statement) for statement in fixed),
         taken=frozenset(taken),
+        made=frozenset(name for name in taken if any(name in step.uses.makes for step in steps)),
     )
 
 
@@ -198,6 +201,11 @@ def _resolve(steps: Sequence[_Step], *, again: Judge) -> tuple[list[ast.stmt], s
             taken.add(name)
             continue
         makers = _makers(steps, name, before)
+        if name == "self" and not changed_later:  # an object of the user's: its attributes count
+            taken.add(name)
+            chosen.update(makers)
+            waiting += [(each, index) for index in makers for each in steps[index].uses.reads]
+            continue
         if not makers and not changed_later:
             raise NotReplayable(f"{name} comes with its graph from outside")
         if not makers or name not in steps[makers[-1]].uses.surely:

@@ -217,9 +217,9 @@ class Observation:
         """Hear that the lane is closed."""
         self._guard(self._course.leave_lane, between_steps=between_steps)
 
-    def loss_scaled(self, scaler: Any, output: Any) -> None:
+    def loss_scaled(self, scaler: Any, loss: Any, output: Any) -> None:
         """Hear that a gradient scaler has scaled a loss."""
-        self._hear(self._course.loss_scaled, scaler, output)
+        self._hear(self._course.loss_scaled, scaler, loss, output)
 
     def scaler_step_begins(self, scaler: Any, optimiser: Optimizer) -> None:
         """Hear that a scaler may step an optimiser, or skip it."""

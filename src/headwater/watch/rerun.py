@@ -295,6 +295,9 @@ class _Rerun:
 
     def _judge(self, roots: Sequence[Tensor], backward: Callable[[], Any]) -> None:
         attempt, found = self.attempt, self.found
+        if _share_a_part(attempt.call.roots, roots):
+            found.note = "a part of the loss was made before the statements that can be run again"
+            return
         before, after = _total(attempt.call.roots), _total(roots)
         found.exact = before == after or (math.isnan(before) and math.isnan(after))
         close = found.exact or abs(before - after) <= _CLOSE * max(abs(before), abs(after))
@@ -339,7 +342,7 @@ class _Rerun:
                         return f"buffer {path}"
         for name in sorted(self.cut.taken):
             if any(_same(each, tensor) for each in tensors_in(self.space.get(name), depth=3)):
-                return f"data {name}"
+                return f"{'made' if name in self.cut.made else 'data'} {name}"
         return "leaf" if tensor.requires_grad else "data"
 
     def _locate(self, node: Any) -> dict[str, Any]:
@@ -348,10 +351,10 @@ class _Rerun:
         In a backward pass that is where its forward stood; but a backward that the user wrote in
         Python has lines of its own, and so has what checkpointing runs again.
         """
-        place = STACKS.place_here()
-        if node is not None and not _within_users_code():
+        place, by_hand = STACKS.place_here(), node is not None and _within_users_code()
+        if node is not None and not by_hand:
             place = STACKS.place_of(node)
-        return self._placed(place)
+        return {**self._placed(place), "by_hand": by_hand}
 
     def _placed(self, place: Place) -> dict[str, Any]:
         names = self.attempt.names
@@ -379,20 +382,39 @@ def _within_users_code() -> bool:
     return False
 
 
+_ALIASES = {"ReshapeAliasBackward0": "ViewBackward0"}
+"""What ``reshape`` leaves in a graph, and what it leaves there under a dispatch mode."""
+
+
 def signature(roots: Sequence[Tensor]) -> list[str]:
     """Return the names of a graph's nodes, in an order that depends on the graph alone."""
     waiting: list[Any] = [root.grad_fn for root in roots if root.grad_fn is not None]
     met, names = set(waiting), list[str]()
     while waiting and len(names) < _MOST_NODES:
         node = waiting.pop()
-        names.append(
-            node.name() if not isinstance(node, BackwardCFunction) else type(node).__name__
-        )
+        name = node.name() if not isinstance(node, BackwardCFunction) else type(node).__name__
+        names.append(_ALIASES.get(name, name))
         for child, _ in node.next_functions:
             if child is not None and child not in met:
                 met.add(child)
                 waiting.append(child)
     return names
+
+
+def _share_a_part(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    """Whether two graphs have a node in common that is more than a parameter's."""
+    return any(not hasattr(node, "variable") for node in _nodes(one) & _nodes(other))
+
+
+def _nodes(roots: Sequence[Tensor]) -> set[Any]:
+    waiting: list[Any] = [root.grad_fn for root in roots if root.grad_fn is not None]
+    met = set(waiting)
+    while waiting and len(met) < _MOST_NODES:
+        for child, _ in waiting.pop().next_functions:
+            if child is not None and child not in met:
+                met.add(child)
+                waiting.append(child)
+    return met
 
 
 def _same(one: Tensor | None, other: Tensor) -> bool:
