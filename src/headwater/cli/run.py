@@ -34,6 +34,7 @@ def add_arguments(parser: ArgumentParser, /) -> None:
     add("--every", metavar="N", help="sample every Nth step, whatever it costs")
     add("--steps", metavar="A:B", help="sample the steps from A to before B, whatever it costs")
     add("--eager-samples", action="store_true", help="run compiled code uncompiled where sampled")
+    add("--rewind", action="store_true", help="where numbers broke untold, run again up to there")
     add("--fail-on", choices=("warning", "error"), help="exit with 3 if findings are so severe")
     add("--json", action="store_true", help="write the findings to stdout after the script's end")
     add("--quiet", action="store_true", help="say nothing after the script's end")
@@ -60,6 +61,7 @@ def run(arguments: Namespace, /) -> int:
         fail_on=arguments.fail_on,
         json=arguments.json,
         quiet=arguments.quiet,
+        rewind=arguments.rewind,
     )
     with when_imported("torch", observed.begin):
         return launch(target, observed.end)

@@ -52,6 +52,7 @@ class Observation:
         script: Path of the script, or None where there is none.
         models: Modules known beforehand; others are found as they run.
         optimisers: Optimisers known beforehand; others are found as they step.
+        faults: Who looks for the producer of a number that is none.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Observation:
         script: str | None,
         models: Sequence[nn.Module] = (),
         optimisers: Sequence[Optimizer] = (),
+        faults: Callable[[Names], Faults] = Faults,
     ) -> None:
         self.folder = folder
         self.active = False
@@ -76,7 +78,7 @@ class Observation:
         self._writer = RunWriter(folder)
         self._recorder = Recorder(self._writer, self._changed_info, self._cadence.charge)
         self._tracing = Tracing(eager=options.eager_samples, fault=self.fail)
-        self._faults = Faults(self._names)
+        self._faults = faults(self._names)
         self._delivery = Delivery(self._recorder, self._cadence.alarm)
         self._course = Course(
             names=self._names,
