@@ -33,6 +33,20 @@ def _sick_runs(folder: Path) -> list[Run]:
         chain(folder, [Layer(statistics={"saturated": 0.9})] * 3, losses=flat()),
         chain(folder, [Layer(activation=-0.2)] * 20, losses=flat(), recurrent=True),
         made_up.run(folder, pulse=[{"loss": 0.1 * 1.2**step} for step in range(100)]),
+        made_up.run(
+            folder,
+            pulse=[{"loss": 1.0 + 0.5 * (-1) ** step} for step in range(200)],
+            parameters=[
+                {
+                    "step": step,
+                    "parameter": 0,
+                    "unit_l1": [1.0, 1.0],
+                    "weight_norm": 1.0,
+                    "relative_update": 0.1,
+                }
+                for step in (0, 4, 8, 100)
+            ],
+        ),
         small_gradients(folder),
         growing_outputs(folder),
         made_up.run(

@@ -24,18 +24,19 @@ def _adversarial(dtype: torch.dtype) -> Tensor:
 
 @pytest.mark.parametrize("name", DTYPES)
 def test_counts_are_those_of_the_numbers_one_by_one(name: str) -> None:
-    values = _adversarial(getattr(torch, name))
-    want = Spectrum.of(values.double().tolist())
-    found = unpack(count_exponents(values))  # type: ignore[arg-type]
-    assert found is not None
-    assert (found.first, tuple(found.counts)) == (want.first, want.counts)
-    assert (found.zeros, found.nonfinite) == (want.zeros, want.nonfinite)
+    for values in _adversarial(getattr(torch, name)).split(MOST):
+        want = Spectrum.of(values.double().tolist())
+        found = unpack(count_exponents(values))  # type: ignore[arg-type]
+        assert found is not None
+        assert (found.first or 0, tuple(found.counts)) == (want.first, want.counts)
+        assert (found.zeros, found.nonfinite) == (want.zeros, want.nonfinite)
 
 
 @pytest.mark.parametrize("name", DTYPES[:3])
 def test_a_device_counts_as_the_cpu_does(name: str) -> None:
-    values = _adversarial(getattr(torch, name))
-    assert unpack(_by_comparison(values).tolist()) == unpack(count_exponents(values))  # type: ignore[arg-type]
+    for values in _adversarial(getattr(torch, name)).split(MOST):
+        there = unpack(_by_comparison(values).tolist())
+        assert there == unpack(count_exponents(values))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ class Observed:
     refused: bool = field(default=False, init=False)
     outcome: int = field(default=0, init=False)
     beginning: Beginning | None = field(default=None, init=False)
+    stopped: bool = field(default=False, init=False)
 
     def begin(self) -> None:
         """Start observing; called when the script has imported torch."""
@@ -80,12 +81,23 @@ class Observed:
 
         script = getattr(sys.modules["__main__"], "__file__", None)
         observation = Observation(
-            folder, options=self.options, command=self.target.words, script=script
+            folder,
+            options=self.options,
+            command=self.target.words,
+            script=script,
+            ending=self._stop,
         )
         if self.rewind:
             self.beginning = Beginning.now()
         observation.start()
         self.folder, self.observation = folder, observation
+
+    def _stop(self, why: str) -> SystemExit:
+        """Say why the script ends here, and return what ends it."""
+        if not self.stopped:
+            say(f"the training ends at {why} (--stop-on {self.options.stop_on})")
+        self.stopped = True
+        return SystemExit(FINDINGS)
 
     def _refuse(self, why: str) -> None:
         self.refused = True
@@ -184,6 +196,8 @@ class Observed:
         print(json.dumps(data, indent=2), file=sys.__stdout__, flush=True)
 
     def _judged(self, findings: Sequence[Finding]) -> int:
+        if self.stopped:  # also where the script caught what ended it, or ran it in a thread
+            return FINDINGS
         if self.fail_on is None:
             return 0
         reached = any(LEVELS[finding.severity] >= LEVELS[self.fail_on] for finding in findings)

@@ -26,7 +26,14 @@ Json = Mapping[str, Any]
 
 
 def _sampling() -> Json:
-    return {"overhead": 0.01, "every": None, "steps": None, "eager_samples": False}
+    return {
+        "overhead": 0.01,
+        "every": None,
+        "steps": None,
+        "eager_samples": False,
+        "stop_on": None,
+        "keep_state": False,
+    }
 
 
 def _observation() -> Json:

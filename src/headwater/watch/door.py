@@ -49,7 +49,7 @@ class Call:
 
 
 class Listener(Protocol):
-    """What an observation hears. None of these may raise."""
+    """What an observation hears. None of these may raise, but to end a training on request."""
 
     def backward_begins(self, call: Call) -> object:
         """Hear that a backward pass starts; what is returned comes back as its token."""

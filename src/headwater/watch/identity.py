@@ -134,6 +134,8 @@ class Identity:
                 "every": self._options.every,
                 "steps": list(self._options.steps) if self._options.steps else None,
                 "eager_samples": self._options.eager_samples,
+                "stop_on": self._options.stop_on,
+                "keep_state": self._options.keep_state,
             },
             observation=self._observation(),
             overhead={

@@ -27,10 +27,10 @@ from headwater.watch.names import Names
 from headwater.watch.rerun import (
     CATCHING,
     frames_here,
-    held_tensors,
     located,
     plain_event,
     same_storage,
+    tensors_in,
     total,
 )
 from headwater.watch.stacks import STACKS
@@ -166,7 +166,7 @@ class Live(Faults):
         for frame in frames_here():
             if STACKS.is_users(frame.f_code):
                 for name, value in list(frame.f_locals.items()):
-                    if any(same_storage(each, tensor) for each in held_tensors(value, depth=3)):
+                    if any(same_storage(each, tensor) for each in tensors_in(value, depth=3)):
                         return f"data {name}"
         return "leaf" if tensor.requires_grad else "data"
 

@@ -77,6 +77,15 @@ class _Done(BaseException):
     """The backward pass that was looked for is over."""
 
 
+def _unshare(tensor: Tensor) -> None:
+    """Give data a memory of its own: what comes from a worker's process is in one that is shared.
+
+    A forward pass that changes its input in place would change it for the training, too.
+    """
+    if tensor.is_leaf and tensor.layout is torch.strided and tensor.is_shared():  # type: ignore[no-untyped-call]
+        tensor.data = tensor.data.clone()
+
+
 def frames_here() -> tuple[FrameType, ...]:
     """Return the frames that lead here, the innermost first."""
     frames: list[FrameType] = []
@@ -99,33 +108,46 @@ def run_again(attempt: Attempt) -> dict[str, Any]:
         if not STACKS.is_users(frame.f_code):
             continue
         try:
-            cut = _cut(frame)
+            cuts = cuts_of(frame)
         except NotReplayable as error:
             notes.append(str(error))
             continue
-        found = _Rerun(attempt, frame, cut).run()
+        for cut in cuts:
+            found = _Rerun(attempt, frame, cut).run()
+            if found.reproduced:
+                break
         return found.as_data("; ".join(notes))
     return {"event": None, "reproduced": False, "note": "; ".join(notes) or "no source to run"}
 
 
-def _cut(frame: FrameType) -> Slice:
-    """Return the statements of a frame that make its loss.
+def cuts_of(frame: FrameType) -> list[Slice]:
+    """Return the statements of a frame that make its loss, in one or two ways.
 
-    Data that is not finite is best made again, too; where it cannot be, it is taken as it is.
+    Data that is not finite is best made again, too, if it can be: then the operation shows that
+    made it. The last way takes it as it is.
+
+    Raises:
+        NotReplayable: There is no way.
     """
     lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
     if not lines:
         raise NotReplayable("the source is not there")
     space = _Space({**frame.f_globals, **frame.f_locals})
+    cuts: list[Slice] = []
     for again in (space.suspicious, space.entangled):
         try:
-            return slice_of(
+            cut = slice_of(
                 "".join(lines), frame.f_code.co_name, *_position(frame),
                 again=again, known=space.known,
             )  # fmt: skip
         except NotReplayable as error:
-            refusal = error
-    raise refusal
+            refusal = str(error)  # the error itself would keep the user's frames alive
+            continue
+        if not cuts or cut.taken != cuts[0].taken or cut.lines != cuts[0].lines:
+            cuts.append(cut)
+    if not cuts:
+        raise NotReplayable(refusal)
+    return cuts
 
 
 def _position(frame: FrameType) -> tuple[int, int]:
@@ -163,10 +185,10 @@ class _Space:
         for attribute in rest:
             held = getattr(value, "__dict__", {})
             value = held.get(attribute) if isinstance(held, dict) else None
-        yield from held_tensors(value, depth=3)
+        yield from tensors_in(value, depth=3)
 
 
-def held_tensors(value: Any, *, depth: int) -> Iterator[Tensor]:
+def tensors_in(value: Any, *, depth: int) -> Iterator[Tensor]:
     """Yield the tensors in a value: itself, a container's, or a small object's own."""
     if isinstance(value, Tensor):
         yield value
@@ -174,13 +196,13 @@ def held_tensors(value: Any, *, depth: int) -> Iterator[Tensor]:
         return
     elif isinstance(value, list | tuple | set):
         for each in list(value)[:_MOST_LOOKED_AT]:
-            yield from held_tensors(each, depth=depth - 1)
+            yield from tensors_in(each, depth=depth - 1)
     elif isinstance(value, Mapping):
         for each in list(value.values())[:_MOST_LOOKED_AT]:
-            yield from held_tensors(each, depth=depth - 1)
+            yield from tensors_in(each, depth=depth - 1)
     elif type(value).__module__ != "builtins" and not callable(value):
         for each in getattr(value, "__dict__", {}).values():
-            yield from held_tensors(each, depth=min(1, depth - 1))
+            yield from tensors_in(each, depth=min(1, depth - 1))
 
 
 # ---------------------------------------------------------------- the run
@@ -225,12 +247,7 @@ class _Rerun:
         originals = [(owner, vars(owner)["_engine_run_backward"]) for owner in _HOLDERS]
         for owner, original in originals:
             vars(owner)["_engine_run_backward"] = self._catch(original)
-        if "torch._dynamo" in sys.modules:
-            torch.compiler.set_stance("force_eager")
-        if self.attempt.random_state is not None:
-            self.attempt.random_state.restore()
-        STACKS.open(_ignore)
-        STACKS.start()
+        self._prepare()
         try:
             with self.monitor:
                 exec(code, self.space)
@@ -240,7 +257,25 @@ class _Rerun:
             self.found.note = f"running the step again raised {type(error).__name__}"
         else:
             self.found.note = "running the step again did not come to its backward pass"
+        finally:  # another way may be tried after this one
+            STACKS.stop()
+            STACKS.close(_ignore)
+            for owner, original in originals:
+                vars(owner)["_engine_run_backward"] = original
         return self.found
+
+    def _prepare(self) -> None:
+        """Make the copy what the process was as the step began, but for what it shares."""
+        if "torch._dynamo" in sys.modules:
+            torch.compiler.set_stance("force_eager")
+        if self.attempt.random_state is not None:
+            self.attempt.random_state.restore()
+        torch.clear_autocast_cache()  # weights that were cast once are cast where one can see it
+        for name in self.cut.taken:
+            for tensor in tensors_in(self.space.get(name), depth=3):
+                _unshare(tensor)
+        STACKS.open(_ignore)
+        STACKS.start()
 
     def _catch(self, original: Any) -> Any:
         def run_backward(roots: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
@@ -308,7 +343,7 @@ class _Rerun:
                         return f"buffer {path}"
         for name in sorted(self.cut.taken):
             if any(
-                same_storage(each, tensor) for each in held_tensors(self.space.get(name), depth=3)
+                same_storage(each, tensor) for each in tensors_in(self.space.get(name), depth=3)
             ):
                 return f"{'made' if name in self.cut.made else 'data'} {name}"
         return "leaf" if tensor.requires_grad else "data"
