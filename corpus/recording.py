@@ -1,6 +1,6 @@
 """Train and record every case once; `make corpus` calls it, and a second call goes on.
 
-    python -m corpus.recording [--every-nth N] [--only TEXT]
+    python -m corpus.recording [--split tune|score] [--every-nth N] [--only TEXT]
 
 A record is a folder of `corpus-runs/`, complete once `outcome.json` stands in it. One process
 records them all, so that torch starts once.
@@ -79,14 +79,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="record the corpus")
     parser.add_argument("--every-nth", type=int, default=1)
     parser.add_argument("--only", default="", help="a part of the names")
+    parser.add_argument("--split", choices=("tune", "score"), help="one half; both if left out")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    cases = [case for case in all_cases().values() if options.only in case.name]
-    twins = {case.twin for case in cases}
-    record_all([
-        case for number, case in enumerate(cases)
-        if number % options.every_nth == 0 or case.name in twins
-    ])  # fmt: skip
+    cases = [
+        case
+        for case in all_cases().values()
+        if options.only in case.name and options.split in (None, case.split)
+    ]
+    chosen = {case.name: case for case in cases[:: options.every_nth]}
+    twins = {case.twin: all_cases()[case.twin] for case in chosen.values()}
+    record_all({**twins, **chosen}.values())
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@
     │   ├── UnknownExperimentError
     │   ├── EnsembleError
     │   └── MissingExtraError
-    └── RecordError             a run folder that cannot be read or written             (exit 2)
-        ├── RunNotFoundError
-        ├── UnreadableRunError
-        ├── NewerSchemaError
-        ├── NotRecordedError
-        ├── RunExistsError
-        └── ResultsNotKeptError
+    ├── RecordError             a run folder that cannot be read or written             (exit 2)
+    │   ├── RunNotFoundError
+    │   ├── UnreadableRunError
+    │   ├── NewerSchemaError
+    │   ├── NotRecordedError
+    │   ├── RunExistsError
+    │   └── ResultsNotKeptError
+    └── TrainingStoppedError    a training ended where its user asked for that
 
 Each message says what was got, what was wanted, and what to do next. A fault of ours is never one
 of these: it is whatever Python raised, and the command line turns it into exit code 70.
@@ -223,3 +224,15 @@ class ResultsNotKeptError(RecordError):
             f"{name} stopped: {why}; {kept} of {blocks} blocks are kept, and the same command\n"
             "goes on from there"
         )
+
+
+class TrainingStoppedError(HeadwaterError):
+    """A training that ``watch(stop_on=...)`` ended, raised out of its own backward pass.
+
+    Example:
+        >>> print(TrainingStoppedError("step 7: the loss is not finite", "runs/x"))
+        training ended at step 7: the loss is not finite; `headwater show runs/x` has the record
+    """
+
+    def __init__(self, why: str, place: str) -> None:
+        super().__init__(f"training ended at {why}; `headwater show {place}` has the record")

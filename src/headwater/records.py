@@ -6,7 +6,8 @@ the gradient. ``-inf`` is a gradient of exactly zero, ``nan`` one that is not fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -83,6 +84,18 @@ class ParameterInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Expression:
+    """An expression of the user's that loses numbers, and the call that would not.
+
+    ``site`` is the index of the operation that ends it.
+    """
+
+    expression: str
+    site: int
+    stable: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimiserInfo:
     """An optimiser that took at least one step, with the settings of its first group."""
 
@@ -103,6 +116,89 @@ class LedgerEntry:
     decades: float
     calls: int = 1
     each: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectrum:
+    """Counts of a tensor's entries by exponent.
+
+    Attributes:
+        first: Exponent of the first count.
+        counts: Entries with exponent ``first``, ``first + 1``, …
+        zeros: Entries that are 0.
+        nonfinite: Entries that are NaN or infinite.
+        largest: The largest magnitude of all, where known; 0 if not.
+
+    Example:
+        >>> Spectrum.of([0.0, 0.75, 1.0, -1.5, 4.0])
+        Spectrum(first=-1, counts=(1, 2, 0, 1), zeros=1, nonfinite=0, largest=4.0)
+    """
+
+    first: int = 0
+    counts: tuple[int, ...] = ()
+    zeros: int = 0
+    nonfinite: int = 0
+    largest: float = 0.0
+
+    @staticmethod
+    def of(values: Iterable[float]) -> Spectrum:
+        """Count plain numbers."""
+        zeros = nonfinite = 0
+        largest = 0.0
+        found: dict[int, int] = {}
+        for value in values:
+            if not math.isfinite(value):
+                nonfinite += 1
+            elif value == 0:
+                zeros += 1
+            else:
+                largest = max(largest, abs(value))
+                exponent = math.frexp(value)[1] - 1
+                found[exponent] = found.get(exponent, 0) + 1
+        first = min(found, default=0)
+        counts = tuple(found.get(e, 0) for e in range(first, max(found, default=first - 1) + 1))
+        return Spectrum(
+            first=first, counts=counts, zeros=zeros, nonfinite=nonfinite, largest=largest
+        )
+
+    @property
+    def finite(self) -> int:
+        """Entries that are finite and not 0."""
+        return sum(self.counts)
+
+    @property
+    def total(self) -> int:
+        """All entries counted."""
+        return self.finite + self.zeros + self.nonfinite
+
+    @property
+    def top(self) -> float:
+        """The largest magnitude, or where only the counts are known the end of its binade."""
+        if self.largest > 0 or not self.counts:
+            return self.largest
+        return math.ldexp(1.0, self.first + len(self.counts))
+
+    def below(self, exponent: int) -> int:
+        """How many entries that are not 0 have a smaller exponent."""
+        return sum(self.counts[: max(0, exponent - self.first)])
+
+    def from_on(self, exponent: int) -> int:
+        """How many entries have that exponent or a larger one."""
+        return self.finite - self.below(exponent)
+
+    def at(self, exponent: int) -> int:
+        """How many entries have an exponent."""
+        return self.from_on(exponent) - self.from_on(exponent + 1)
+
+    def scaled(self, log2_scale: int) -> Spectrum:
+        """Return the spectrum of the same tensor times 2^k, without rounding."""
+        return Spectrum(
+            first=self.first + log2_scale,
+            counts=self.counts,
+            zeros=self.zeros,
+            nonfinite=self.nonfinite,
+            largest=math.ldexp(self.largest, log2_scale),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

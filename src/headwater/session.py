@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from headwater.errors import UsageError
 from headwater.records import Finding, Verdict
@@ -18,7 +18,7 @@ from headwater.runs.reader import Run
 from headwater.runs.writer import write_findings
 from headwater.watch.folder import given_folder, run_folder
 from headwater.watch.launcher import describe
-from headwater.watch.options import Options
+from headwater.watch.options import Options, need_safetensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,9 +42,15 @@ class watch:  # noqa: N801  # it is used as a function
         every: Sample every Nth step, whatever it costs.
         steps: Sample the steps from the first up to, not including, the second.
         eager_samples: Run compiled regions uncompiled on sampled steps; changes their arithmetic.
+        stop_on: ``"non-finite"`` raises `TrainingStoppedError` out of the backward pass of the step
+            at which a loss or a gradient stops being finite, before its optimiser steps.
+        keep_state: Keep that step's batch, weights, buffers and random states in the run's folder,
+            for `headwater.watch.kept.load_state`. Needs safetensors.
 
     Raises:
         UsageError: An option out of range, or a folder that already holds a run.
+        MissingExtraError: ``keep_state`` without safetensors.
+        TrainingStoppedError: Raised out of the block where ``stop_on`` asks for it.
 
     Example:
         >>> import tempfile, torch
@@ -69,8 +75,19 @@ class watch:  # noqa: N801  # it is used as a function
         every: int | None = None,
         steps: tuple[int, int] | None = None,
         eager_samples: bool = False,
+        stop_on: Literal["non-finite"] | None = None,
+        keep_state: bool = False,
     ) -> None:
-        self._options = _checked(overhead, every, steps, eager_samples)
+        self._options = _checked(
+            Options(
+                overhead=overhead,
+                every=every,
+                steps=steps,
+                eager_samples=eager_samples,
+                stop_on=stop_on,
+                keep_state=keep_state,
+            )
+        )
         # Weakly: who keeps the run to ask it later need not keep the model.
         self._model = weakref.ref(model) if model is not None else _nothing
         self._optimizer = weakref.ref(optimizer) if optimizer is not None else _nothing
@@ -98,6 +115,8 @@ class watch:  # noqa: N801  # it is used as a function
             every=self._options.every,
             steps=self._options.steps,
             eager_samples=self._options.eager_samples,
+            stop_on=self._options.stop_on,
+            keep_state=self._options.keep_state,
         )
 
     def __enter__(self) -> Self:
@@ -175,13 +194,16 @@ def _nothing() -> None:
     return None
 
 
-def _checked(
-    overhead: float, every: int | None, steps: tuple[int, int] | None, eager_samples: bool
-) -> Options:
+def _checked(options: Options) -> Options:
+    overhead, every, steps = options.overhead, options.every, options.steps
     if not 0 <= overhead <= 1:
         raise UsageError(f"overhead got {overhead!r}; it takes a share from 0 to 1, as in 0.01")
     if every is not None and every < 1:
         raise UsageError(f"every got {every!r}; it takes a whole number of at least 1, as in 10")
     if steps is not None and not 0 <= steps[0] < steps[1]:
         raise UsageError(f"steps got {steps!r}; it takes (A, B) with 0 <= A < B, as in (0, 100)")
-    return Options(overhead=overhead, every=every, steps=steps, eager_samples=eager_samples)
+    if options.stop_on not in (None, "non-finite"):
+        raise UsageError(f"stop_on got {options.stop_on!r}; it takes 'non-finite', or None")
+    if options.keep_state:
+        need_safetensors("keep_state")
+    return options

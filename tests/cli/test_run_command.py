@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -55,10 +56,11 @@ class Ended:
 def run(folder: Path, script: str, *options: str, plain: bool = False, **environ: str) -> Ended:
     (folder / "train.py").write_text(dedent(script))
     command = [] if plain else ["-m", "headwater", "run", *options]
+    ours = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     done = subprocess.run(
         [sys.executable, *command, "train.py"],
         cwd=folder,
-        env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", **environ},
+        env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", **ours, **environ},
         capture_output=True,
         text=True,
         timeout=120,

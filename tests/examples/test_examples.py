@@ -56,5 +56,6 @@ def test_headwater_finds_what_the_table_says(name: str, tmp_path: Path) -> None:
     assert "loss" in done.stdout
     record = json.loads((folder / "run.json").read_text())
     assert record["observation"]["status"] == "complete", record["observation"]["reason"]
+    assert record["expressions"] == []
     findings = json.loads((folder / "findings.json").read_text())
     assert {finding["code"] for finding in findings} == ROWS[name][1], done.stderr

@@ -42,7 +42,7 @@ def test_of_statements_on_one_line_the_column_tells() -> None:
     assert len(cut.body) == 2
 
 
-def test_a_with_block_around_the_statements_is_entered_again() -> None:
+def test_a_with_block_around_the_statements_is_still_open_and_not_entered_again() -> None:
     text = """
         for x, y in batches:
             with autocast():
@@ -51,8 +51,8 @@ def test_a_with_block_around_the_statements_is_entered_again() -> None:
                 scaler.scale(loss).backward()
     """
     found, taken = lines(text, 5, ["out", "loss"])
-    assert found == (2, 2, 2)
-    assert "autocast" in taken
+    assert found == (3, 4, 5)
+    assert "autocast" not in taken
 
 
 def test_a_list_is_filled_again_from_where_it_was_empty() -> None:

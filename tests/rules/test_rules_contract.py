@@ -12,6 +12,7 @@ from typing import Any
 import made_up
 import pytest
 from chains import Layer, chain, falling, flat
+from halves import growing_outputs, small_gradients
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,10 +31,27 @@ def _sick_runs(folder: Path) -> list[Run]:
         chain(folder, [Layer(weights=0.6, update=3.0)] * 8, losses=flat()),
         chain(folder, [Layer(statistics=dead)] * 3, losses=flat(), operation="Relu"),
         chain(folder, [Layer(statistics={"saturated": 0.9})] * 3, losses=flat()),
+        chain(folder, [Layer(statistics={"first_direction": 0.999})] * 3, losses=flat()),
         chain(folder, [Layer(activation=-0.2)] * 20, losses=flat(), recurrent=True),
         chain(folder, [Layer()] * 3, losses=flat(), columns={"unit_l1": [0.5] * 32}),
         chain(folder, [Layer(update=3.0)] * 3, losses=[0.7, 90.0, *flat()]),
         made_up.run(folder, pulse=[{"loss": 0.1 * 1.2**step} for step in range(100)]),
+        made_up.run(
+            folder,
+            pulse=[{"loss": 1.0 + 0.5 * (-1) ** step} for step in range(200)],
+            parameters=[
+                {
+                    "step": step,
+                    "parameter": 0,
+                    "unit_l1": [1.0, 1.0],
+                    "weight_norm": 1.0,
+                    "relative_update": 0.1,
+                }
+                for step in (0, 4, 8, 100)
+            ],
+        ),
+        small_gradients(folder),
+        growing_outputs(folder),
         made_up.run(
             folder,
             pulse=[{"loss": loss} for loss in [*flat(20), math.nan]],
@@ -118,7 +136,9 @@ def test_a_run_that_has_hardly_begun_is_never_wrong(tmp_path: Path, steps: int) 
 
 LEVELS = st.sampled_from([0.0, -3.0, 5.0, -math.inf, math.nan])
 SHARES = st.sampled_from([None, 0.0, 0.5, 1.0, math.nan])
-OPERATIONS = st.sampled_from(["Addmm", "Tanh", "Relu", "Sqrt", "NllLoss"])
+OPERATIONS = st.sampled_from(["Addmm", "Tanh", "Relu", "Sqrt", "NllLoss", "Sum", "ToCopy"])
+DTYPES = st.sampled_from([None, "float16", "float32", "int7"])
+COUNTS = st.sampled_from([None, [], [None, 3], [900, 400, 200]])
 
 
 @st.composite
@@ -140,6 +160,12 @@ def _records(draw: st.DrawFn) -> dict[str, Any]:
             dead=draw(SHARES),
             dead_recent=draw(SHARES),
             mean=draw(SHARES),
+            dtype=draw(DTYPES),
+            output_dtype=draw(DTYPES),
+            output_largest=draw(LEVELS),
+            output_exponent=draw(st.sampled_from([None, -140, 3])),
+            output_counts=draw(COUNTS),
+            output_zeros=draw(st.sampled_from([None, 0, 9])),
         )
         for step in steps
         for node in range(nodes)
@@ -159,13 +185,19 @@ def _records(draw: st.DrawFn) -> dict[str, Any]:
                 "relative_update": draw(LEVELS),
                 "lost_share": draw(SHARES),
                 "learning_rate": draw(SHARES),
+                "gradient_max": draw(LEVELS),
+                "gradient_exponent": draw(st.sampled_from([None, -24, 3])),
+                "gradient_counts": draw(COUNTS),
+                "gradient_zeros": draw(st.sampled_from([None, 0, 9])),
             }
             for step in steps
         ],
         "info": {
             "sites": [
                 made_up.site(draw(OPERATIONS), draw(st.sampled_from(KINDS))) for _ in range(nodes)
-            ]
+            ],
+            "parameters": [made_up.parameter("p", dtype=draw(st.sampled_from(["float16", "x"])))],
+            "expressions": [{"expression": "norm", "site": draw(st.integers(-1, 9)), "stable": ""}],
         },
     }
 

@@ -32,6 +32,8 @@ def _rows(table: TableName, batch: int) -> list[dict[str, Any]]:
     values = {
         "bool": lambda i: i % 2 == 0,
         "double": lambda i: i / 7 - 2,
+        "string": str,
+        "list<item: int64>": lambda i: [i, None, 2**40][: i % 4],
         "list<item: double>": lambda i: [float(i), None, math.inf][: i % 4],
     }
     return [

@@ -26,7 +26,9 @@ def test_every_column_of_every_table_comes_back_as_it_was_written(tmp_path: Path
         pa.int32(): [0, -1, None],
         pa.float64(): [1e-300, -math.inf, None],
         pa.bool_(): [True, False, None],
+        pa.string(): ["float16", "", None],
         pa.list_(pa.float64()): [[0.5, None, math.inf], [], None],
+        pa.list_(pa.int64()): [[2**40, None, 0], [], None],
     }
     written = {
         table: {field.name: values[field.type] for field in SCHEMAS[table]} for table in TABLE_NAMES

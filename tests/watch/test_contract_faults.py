@@ -22,8 +22,11 @@ from headwater.watch import (
     identity,
     names,
     observation,
+    outputs,
+    parameters,
     recorder,
     samples,
+    shapes,
     sites,
     stacks,
     steps,
@@ -78,7 +81,13 @@ def raising(original: Callable[..., Any], after: int, error: BaseException) -> C
 
 HEARD: list[tuple[Any, str]] = [
     (samples, "walk"),
-    (samples, "make_plan"),
+    (shapes, "make_plan"),
+    (samples, "find_expressions"),
+    (samples, "activation_output"),
+    (samples, "output_columns"),
+    (outputs, "count_exponents"),
+    (parameters, "count_exponents"),
+    (parameters, "unpack"),
     (samples, "_root_edges"),
     (samples, "settle"),
     (samples.Sampler, "_note_unseen"),
@@ -119,7 +128,7 @@ HEARD: list[tuple[Any, str]] = [
 """Where something of ours may break while the training runs, or at its end."""
 
 
-CALLED_ONCE = {"make_plan", "describe_optimiser", "ask_revision", "start"}
+CALLED_ONCE = {"make_plan", "find_expressions", "describe_optimiser", "ask_revision", "start"}
 FAULTS = [
     pytest.param(owner, name, after, id=f"{owner.__name__}.{name} after {after}")
     for owner, name in HEARD
@@ -285,6 +294,8 @@ INTERRUPTED: list[tuple[Any, str]] = [
     (tap.Tap, "_measure"),
     (activations.Activations, "read"),
     (steps, "read_raw"),
+    (parameters, "count_exponents"),
+    (samples, "activation_output"),
     (course, "read_before"),
     (course, "read_after"),
     (stacks.Stacks, "_look"),

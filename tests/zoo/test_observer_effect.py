@@ -15,6 +15,7 @@ from training import STEPS, Outcome, differences, train, unobserved
 from vision import VISION
 
 import headwater
+from headwater.rules import judge
 
 pytestmark = pytest.mark.skipif(
     not (find_spec("timm") and find_spec("transformers")),
@@ -50,6 +51,9 @@ def assert_no_effect(specimen: Specimen, folder: Path) -> None:
         assert run.pulse.num_rows == STEPS, name
         assert len(run.sampled_steps) == STEPS if settings else run.sampled_steps, name
         assert unexplained(run) == {}, name
+        assert run.info.expressions == (), name
+        wrong = {verdict.code for verdict in judge(run) if verdict.answer == "wrong"}
+        assert not wrong & {"HW302", "HW303"}, name
 
 
 def unexplained(run: headwater.Run) -> dict[str, float]:

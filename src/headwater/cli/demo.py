@@ -191,7 +191,7 @@ def _told(training: Training, width: int) -> Iterator[Text]:
     report = assemble(training.run, training.verdicts, now=time.time())
     folders = home_folders(training.run.info)
     if any(verdict.answer == "wrong" for verdict in training.verdicts):
-        yield from report_lines(report, width, folders)
+        yield from report_lines(report, width, folders, formats=False)
     else:  # the source of a healthy network has nothing to point at
         yield from head_lines(report.head, width)
         yield Text()

@@ -17,6 +17,7 @@ from headwater.errors import HeadwaterError
 from headwater.watch.folder import run_folder
 from headwater.watch.launcher import Target
 from headwater.watch.options import Options
+from headwater.watch.rewind import Beginning, look_again, step_to_look_at
 
 if TYPE_CHECKING:
     from headwater.records import Finding, Verdict
@@ -39,10 +40,13 @@ class Observed:
     fail_on: str | None = None
     json: bool = False
     quiet: bool = False
+    rewind: bool = False
     folder: Path | None = None
     observation: Observation | None = None
     refused: bool = field(default=False, init=False)
     outcome: int = field(default=0, init=False)
+    beginning: Beginning | None = field(default=None, init=False)
+    stopped: bool = field(default=False, init=False)
 
     def begin(self) -> None:
         """Start observing; called when the script has imported torch."""
@@ -77,10 +81,23 @@ class Observed:
 
         script = getattr(sys.modules["__main__"], "__file__", None)
         observation = Observation(
-            folder, options=self.options, command=self.target.words, script=script
+            folder,
+            options=self.options,
+            command=self.target.words,
+            script=script,
+            ending=self._stop,
         )
+        if self.rewind:
+            self.beginning = Beginning.now()
         observation.start()
         self.folder, self.observation = folder, observation
+
+    def _stop(self, why: str) -> SystemExit:
+        """Say why the script ends here, and return what ends it."""
+        if not self.stopped:
+            say(f"the training ends at {why} (--stop-on {self.options.stop_on})")
+        self.stopped = True
+        return SystemExit(FINDINGS)
 
     def _refuse(self, why: str) -> None:
         self.refused = True
@@ -101,7 +118,7 @@ class Observed:
         from headwater.runs.reader import Run
         from headwater.runs.writer import write_findings
 
-        run = Run.open(self.folder)
+        run = self._rewound(Run.open(self.folder))
         verdicts = judge(run)
         findings = sorted(
             (finding for verdict in verdicts for finding in verdict.findings),
@@ -112,6 +129,29 @@ class Observed:
             self._tell(line)
         self._print(findings)
         return self._judged(findings)
+
+    def _rewound(self, run: Run) -> Run:
+        """Return the record with what a second run showed, where one was asked for and needed."""
+        step = step_to_look_at(run) if self.beginning is not None else None
+        if step is None or self.beginning is None or self.folder is None:
+            return run
+        if int(self.environ.get("WORLD_SIZE", "1")) > 1:
+            self._tell("--rewind does not run jobs of several processes again")
+            return run
+        self._tell(f"what broke at step {step} is not known; running the script again up to there")
+        from headwater.runs.writer import add_fault
+
+        fault = look_again(
+            run,
+            step,
+            target=self.target,
+            beginning=self.beginning,
+            start=self.start,
+            environ=self.environ,
+        )
+        self._tell(f"second run: {fault.note}")
+        add_fault(self.folder, run.info, fault)
+        return type(run).open(self.folder)
 
     def _nothing(self) -> str:
         what = "never imported torch" if self.observation is None else "never called backward"
@@ -156,6 +196,8 @@ class Observed:
         print(json.dumps(data, indent=2), file=sys.__stdout__, flush=True)
 
     def _judged(self, findings: Sequence[Finding]) -> int:
+        if self.stopped:  # also where the script caught what ended it, or ran it in a thread
+            return FINDINGS
         if self.fail_on is None:
             return 0
         reached = any(LEVELS[finding.severity] >= LEVELS[self.fail_on] for finding in findings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import select
@@ -15,6 +14,8 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 import torch
+
+from headwater.replay.seal import seal
 
 _CHUNK = 1 << 16
 
@@ -86,26 +87,11 @@ def _received(reader: int, deadline: float) -> bytes | None:
         parts.append(part)
 
 
-def _cut_off(kept: int) -> None:
-    """Let what the copy writes go nowhere: its streams, and every file, pipe and socket it has.
-
-    The offsets of open files are shared with the process it was copied from.
-    """
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # no more than the names
-        descriptor = int(name)
-        with suppress(OSError):  # the folder's own is closed by now
-            written = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-            if descriptor not in (kept, nowhere) and (written or descriptor == 0):
-                os.dup2(nowhere, descriptor)
-    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  # until it exits
-
-
 def _be_the_child(work: Callable[[], dict[str, Any]], writer: int) -> NoReturn:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        _cut_off(writer)
+        seal(writer)
         torch.set_num_threads(1)  # the threads of the pool stayed behind
         try:
             answer = work()

@@ -136,6 +136,8 @@ class Uses(ast.NodeVisitor):
         """Note that some methods change what they are called on."""
         if isinstance(node.func, ast.Attribute):
             method = node.func.attr
+            if dotted(node.func.value) == "self":  # a method may keep anything in its object
+                self.changes.add("self")
             if method in _CHANGING or (method.endswith("_") and not method.endswith("__")):
                 self.changes.add(dotted(node.func.value))
         self.generic_visit(node)

@@ -6,6 +6,7 @@ reason of the table whose test holds is the one; the last holds always.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -152,14 +153,19 @@ def _distance(it: Happening) -> Reason | None:
 def _power(it: Happening) -> Reason | None:
     if it.forward not in ("pow", "float_power"):
         return None
-    if it.phase == "forward" and it.first.negatives:
+    if it.phase == "forward" and it.first.negatives and not _is_whole(it.scalars):
         return Reason(
             "power-of-negative",
             f"a negative number ({it.first.least:.3g}) to a power that is not whole is NaN",
         )
-    if it.first.zeros:
+    if it.first.zeros and not _is_whole(it.scalars, at_least=0):
         return Reason("power-at-zero", "0 to a negative power is infinite")
     return None
+
+
+def _is_whole(exponents: Sequence[float], *, at_least: float = -math.inf) -> bool:
+    """Whether the exponent is a constant, and a whole number: ``x ** 2`` takes any ``x``."""
+    return bool(exponents) and exponents[-1] >= at_least and float(exponents[-1]).is_integer()
 
 
 def _division(it: Happening) -> Reason | None:

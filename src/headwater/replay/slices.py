@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from headwater.errors import HeadwaterError
-from headwater.replay.effects import Effect, Uses, effect
+from headwater.replay.effects import Effect, effect
 
 Judge = Callable[[str], bool]
 """Whether the value that a name has now must be made again."""
@@ -31,11 +31,13 @@ class NotReplayable(HeadwaterError):  # noqa: N818  # an answer, not a fault
 class Slice:
     """Statements to run, in order, the last of which calls backward.
 
-    ``taken`` are the names whose present values they start from.
+    ``taken`` are the names whose present values they start from, ``made`` those of them that the
+    step itself had given a value before.
     """
 
     body: tuple[ast.stmt, ...]
     taken: frozenset[str]
+    made: frozenset[str] = frozenset()
 
     def module(self) -> ast.Module:
         """Return them as what ``compile`` takes; lines are the source's."""
@@ -90,6 +92,7 @@ def slice_of(
     return Slice(
         body=tuple(ast.fix_missing_locations(statement) for statement in fixed),
         taken=frozenset(taken),
+        made=frozenset(name for name in taken if any(name in step.uses.makes for step in steps)),
     )
 
 
@@ -106,10 +109,9 @@ class _Scope:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A statement of the step, and the ``with`` blocks around it that must be entered again."""
+    """A statement of the step, and what it does to names."""
 
     statement: ast.stmt
-    around: tuple[ast.With, ...]
     uses: Effect
 
 
@@ -172,34 +174,17 @@ def _blocks(node: ast.AST) -> Iterator[Sequence[ast.stmt]]:
 def _steps(path: Sequence[tuple[Sequence[ast.stmt], int, ast.AST]]) -> list[_Step]:
     """Return the statements from the beginning of the step to the one that calls backward.
 
-    The step begins where the innermost loop's body does, or the function's.
+    The step begins where the innermost loop's body does, or the function's. A ``with`` block around
+    that one is still open, and so is what it set: entering it once more would do twice what it does
+    besides, such as emptying a file.
     """
     first = max(n for n, (_, _, node) in enumerate(path) if isinstance(node, _BARRIERS))
-    around: tuple[ast.With, ...] = ()
-    steps: list[_Step] = []
-    for block, index, node in path[first:]:
-        if isinstance(node, ast.With):
-            around = (*around, node)
-        steps += [_step(statement, around) for statement in block[:index]]
+    statements = [each for block, index, _ in path[first:] for each in block[:index]]
     block, index, _ = path[-1]
-    return [*steps, _step(block[index], around)]
+    return [_Step(each, effect(each)) for each in [*statements, block[index]]]
 
 
 # ---------------------------------------------------------------- what a statement does
-
-
-def _step(statement: ast.stmt, around: tuple[ast.With, ...]) -> _Step:
-    uses = effect(statement)
-    context = Uses()
-    for block in around:
-        for item in block.items:
-            context.visit(item.context_expr)
-    return _Step(statement, around, Effect(
-        reads=uses.reads | frozenset(context.reads),
-        makes=uses.makes,
-        surely=uses.surely,
-        changes=uses.changes,
-    ))  # fmt: skip
 
 
 def _resolve(steps: Sequence[_Step], *, again: Judge) -> tuple[list[ast.stmt], set[str]]:
@@ -216,13 +201,18 @@ def _resolve(steps: Sequence[_Step], *, again: Judge) -> tuple[list[ast.stmt], s
             taken.add(name)
             continue
         makers = _makers(steps, name, before)
+        if name == "self" and not changed_later:  # an object of the user's: its attributes count
+            taken.add(name)
+            chosen.update(makers)
+            waiting += [(each, index) for index in makers for each in steps[index].uses.reads]
+            continue
         if not makers and not changed_later:
             raise NotReplayable(f"{name} comes with its graph from outside")
         if not makers or name not in steps[makers[-1]].uses.surely:
             raise NotReplayable(f"{name} was given a new value in the step")
         chosen.update(makers)
         waiting += [(each, index) for index in makers for each in steps[index].uses.reads]
-    body = [_wrapped(steps[index]) for index in sorted(chosen)]
+    body = [_standing_alone(steps[index].statement) for index in sorted(chosen)]
     return body, {name for name in taken if "." not in name}
 
 
@@ -238,13 +228,10 @@ def _makers(steps: Sequence[_Step], name: str, before: int) -> list[int]:
     return found
 
 
-def _wrapped(step: _Step) -> ast.stmt:
-    """Return a statement within the ``with`` blocks that stand around it."""
-    statement = step.statement
+def _standing_alone(statement: ast.stmt) -> ast.stmt:
+    """Return a statement as one that may stand outside of its function."""
     if isinstance(statement, ast.Return) and statement.value is not None:
-        statement = ast.copy_location(ast.Expr(statement.value), statement)
-    for block in reversed(step.around):
-        statement = ast.copy_location(ast.With(items=block.items, body=[statement]), block)
+        return ast.copy_location(ast.Expr(statement.value), statement)
     return statement
 
 

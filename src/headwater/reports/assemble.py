@@ -16,6 +16,7 @@ from headwater.reports.heads import head, notes
 from headwater.reports.measures import Network
 from headwater.reports.parameters import parameter_rows
 from headwater.reports.passes import read
+from headwater.reports.precision import expressions, precision
 from headwater.reports.view import Flow, Measure, Report, Source
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def assemble(
         verdicts=tuple(verdicts),
         flows=tuple(flow for flow in flows if flow.sources),
         parameters=parameter_rows(run, step, most_rows),
+        precision=precision(run, step),
+        expressions=expressions(run),
         notes=said + notes(run, _changed(run, set(texts) - set(run.info.sources))),
     )
 

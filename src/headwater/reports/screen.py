@@ -14,6 +14,7 @@ from headwater.reports.annotate import short_path
 from headwater.reports.cells import clean, fit, fit_line, listed, pad, paragraph, wrapped
 from headwater.reports.columns import Columns, columns, source_text
 from headwater.reports.numbers import share
+from headwater.reports.precision import expression_lines, precision_lines
 from headwater.reports.tables import parameter_lines
 from headwater.reports.view import Flow, Head, Line, Report, Row, Source
 
@@ -25,9 +26,13 @@ MOST_PLACES = 3
 
 
 def report_lines(
-    report: Report, width: int, folders: Sequence[str] = (), parameters: bool = False
+    report: Report,
+    width: int,
+    folders: Sequence[str] = (),
+    parameters: bool = False,
+    formats: bool = True,
 ) -> Iterator[Text]:
-    """Return the head, the findings, the annotated source and the notes."""
+    """Return the head, the findings, the annotated source, formats, expressions and notes."""
     yield from head_lines(report.head, width)
     yield Text()
     yield from verdict_lines(report.verdicts, width, folders)
@@ -40,6 +45,12 @@ def report_lines(
     if parameters and report.parameters:
         yield Text()
         yield from parameter_lines(report.parameters, width)
+    if formats and report.precision is not None:
+        yield Text()
+        yield from precision_lines(report.precision, width)
+    if report.expressions:
+        yield Text()
+        yield from expression_lines(report.expressions, width, folders)
     if report.notes:
         yield Text()
         yield Text("notes", style="bold")

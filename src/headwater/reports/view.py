@@ -131,6 +131,46 @@ class ParameterRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FormatShares:
+    """What part of the entries is 0, has lost digits, or is within 16 of the largest number."""
+
+    zero: float
+    subnormal: float
+    near_largest: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormatRow:
+    """One number format: as it is ``used``, or as a forecast of all that was sampled."""
+
+    format: str
+    used: bool
+    gradients: FormatShares | None
+    outputs: FormatShares | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """Number formats at one sample; gradients with the loss scale taken out."""
+
+    step: int
+    parameters: int
+    outputs: int
+    rows: tuple[FormatRow, ...]
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpressionRow:
+    """An expression on the user's line, and the stable call to type instead."""
+
+    expression: str
+    stable: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """All that ``headwater show`` says about a run."""
 
@@ -138,6 +178,8 @@ class Report:
     verdicts: tuple[Verdict, ...] = ()
     flows: tuple[Flow, ...] = ()
     parameters: tuple[ParameterRow, ...] = ()
+    precision: Precision | None = None
+    expressions: tuple[ExpressionRow, ...] = ()
     notes: tuple[str, ...] = ()
     format: int = field(default=FORMAT)
 

@@ -1,8 +1,8 @@
 """What is wrong: a run in, one verdict a rule out. Pure, without torch.
 
 Example:
-    >>> sorted(RULES)
-    ['HW101', 'HW102', 'HW103', 'HW104', 'HW105', 'HW106', 'HW201', 'HW202', 'HW203', 'HW301']
+    >>> " ".join(sorted(RULES))
+    'HW101 HW102 HW103 HW104 HW105 HW106 HW107 HW201 HW202 HW203 HW301 HW302 HW303'
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from headwater.rules.answers import Rule
+from headwater.rules.collapse import HW107
 from headwater.rules.exploding import HW102
 from headwater.rules.facts import Facts
-from headwater.rules.identical import HW106
 from headwater.rules.losses import HW201, HW202
-from headwater.rules.oscillating import HW203
+from headwater.rules.oscillation import HW203
+from headwater.rules.overflow import HW303
 from headwater.rules.precision import HW301
 from headwater.rules.saturation import HW103, HW104
+from headwater.rules.symmetry import HW106
+from headwater.rules.underflow import HW302
 from headwater.rules.updates import HW105
 from headwater.rules.vanishing import HW101
 
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
 RULES: Mapping[str, Rule] = {
     type(rule).__name__: rule
     for rule in (
-        *(HW101(), HW102(), HW103(), HW104(), HW105(), HW106()),
-        *(HW201(), HW202(), HW203(), HW301()),
+        *(HW101(), HW102(), HW103(), HW104(), HW105(), HW106(), HW107()),
+        *(HW201(), HW202(), HW203(), HW301(), HW302(), HW303()),
     )
 }
 

@@ -30,6 +30,7 @@ _PARAMETER_COLUMNS = (
     "relative_update",
     "lost_share",
     "subnormal_share",
+    "gradient_max",
 )
 
 
@@ -65,6 +66,7 @@ class Movement:
     relative_update: Floats
     lost_share: Floats
     subnormal_share: Floats
+    gradient_max: Floats
 
     def row(self, step: int) -> int | None:
         """Return the matrices' row of a step, None if the step has none."""
@@ -117,7 +119,7 @@ class Facts:
     def unit_spread(self) -> Floats:
         """By how much units' L1 norms differ, over the largest, ``[sampled step, parameter]``.
 
-        NaN where there is one unit only; 0 where all weights are 0.
+        NaN where there is one unit only, or none with a weight that is not 0.
         """
         table = self.run.parameter_rows
         table = table.filter(pc.greater(pc.list_value_length(table["unit_l1"]), 1))
@@ -130,10 +132,9 @@ class Facts:
             return spread
         starts = np.append(0, ends[:-1])
         high, low = np.maximum.reduceat(sizes, starts), np.minimum.reduceat(sizes, starts)
-        known = (parameter >= 0) & (parameter < len(self.parameters))
+        known = (parameter >= 0) & (parameter < len(self.parameters)) & (high > 0)
         row = np.searchsorted(self.movement.step, step[known])
-        largest = np.where(high > 0, high, 1.0)
-        spread[row, parameter[known]] = ((high - low) / largest)[known]
+        spread[row, parameter[known]] = (high - low)[known] / high[known]
         return spread
 
     @cached_property

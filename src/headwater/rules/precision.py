@@ -10,6 +10,7 @@ import numpy as np
 from headwater.records import Cause, Finding, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.breaks import finding_of, told_by
+from headwater.rules.expressions import instead
 from headwater.rules.facts import Facts
 from headwater.rules.passes import Bools, Pass
 from headwater.rules.trend import runaway
@@ -172,8 +173,11 @@ def _finding(facts: Facts, step: int, seen: list[Seen]) -> Finding:
         after = "The loss had grown until it overflowed: lower the learning rate, or clip the "
         after += "gradient's norm."
     elif producer is not None:
-        after = f"It comes from {line(producer)}: look at what that line divides by, or takes the "
-        after += "logarithm or root of."
+        after = f"It comes from {line(producer)}: "
+        after += instead(facts, producer) or (
+            "look at what that line divides by, or takes the logarithm or root of"
+        )
+        after += "."
     else:
         after = "Run once more with `--steps` around that step to see the operation."
     places = (producer,) if producer is not None else ()

@@ -8,7 +8,16 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any
 
-from headwater.records import KINDS, Fault, Figures, OptimiserInfo, ParameterInfo, Site, Where
+from headwater.records import (
+    KINDS,
+    Expression,
+    Fault,
+    Figures,
+    OptimiserInfo,
+    ParameterInfo,
+    Site,
+    Where,
+)
 
 VERSION = 1
 """The version of the record; raised whenever an older reader would misunderstand it."""
@@ -17,7 +26,14 @@ Json = Mapping[str, Any]
 
 
 def _sampling() -> Json:
-    return {"overhead": 0.01, "every": None, "steps": None, "eager_samples": False}
+    return {
+        "overhead": 0.01,
+        "every": None,
+        "steps": None,
+        "eager_samples": False,
+        "stop_on": None,
+        "keep_state": False,
+    }
 
 
 def _observation() -> Json:
@@ -66,6 +82,7 @@ class RunInfo:
     parameters: tuple[ParameterInfo, ...] = ()
     optimisers: tuple[OptimiserInfo, ...] = ()
     sites: tuple[Site, ...] = ()
+    expressions: tuple[Expression, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     unknown_operations: Mapping[str, int] = field(default_factory=dict)
     unseen: Json = field(default_factory=_unseen)
@@ -94,10 +111,11 @@ class RunInfo:
         return cls(**known)
 
 
-_Record = Site | ParameterInfo | OptimiserInfo | Fault
+_Record = Site | ParameterInfo | OptimiserInfo | Expression | Fault
 
 _RECORDS: Mapping[str, type[_Record]] = {
     "sites": Site,
+    "expressions": Expression,
     "parameters": ParameterInfo,
     "optimisers": OptimiserInfo,
     "faults": Fault,

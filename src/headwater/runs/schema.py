@@ -54,6 +54,10 @@ PARAMETERS = pa.schema(
         ("lost_share", pa.float64()),
         ("units", pa.int32()),
         ("unit_l1", pa.list_(pa.float64())),
+        ("gradient_exponent", pa.int32()),
+        ("gradient_counts", pa.list_(pa.int64())),
+        ("gradient_zeros", pa.int64()),
+        ("gradient_nonfinites", pa.int64()),
     ]
 )
 
@@ -79,6 +83,15 @@ SITES = pa.schema(
         ("saturated_units", pa.float64()),
         ("mean", pa.float64()),
         ("variance", pa.float64()),
+        ("first_direction", pa.float64()),
+        ("dtype", pa.string()),
+        ("input_largest", pa.float64()),
+        ("output_dtype", pa.string()),
+        ("output_largest", pa.float64()),
+        ("output_exponent", pa.int32()),
+        ("output_counts", pa.list_(pa.int64())),
+        ("output_zeros", pa.int64()),
+        ("output_nonfinites", pa.int64()),
     ]
 )
 

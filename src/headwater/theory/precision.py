@@ -27,6 +27,7 @@ class NumberFormat:
         least_exponent: Of the smallest normal number, 2^e.
         greatest_exponent: Of the binade of the largest one.
         computed_in: The format in which torch evaluates functions such as exp for it.
+        codes_taken: Codes at the top that are no numbers though no exponent is set aside for them.
 
     Example:
         >>> FORMATS["float16"].largest, FORMATS["float16"].epsilon
@@ -38,6 +39,7 @@ class NumberFormat:
     least_exponent: int
     greatest_exponent: int
     computed_in: str
+    codes_taken: int = 0
 
     @property
     def epsilon(self) -> float:
@@ -57,7 +59,7 @@ class NumberFormat:
     @property
     def largest(self) -> float:
         """Largest finite number."""
-        return math.ldexp(2.0 - self.epsilon, self.greatest_exponent)
+        return math.ldexp(2.0 - self.epsilon * (1 + self.codes_taken), self.greatest_exponent)
 
     @property
     def ln_vanishing(self) -> float:
@@ -100,6 +102,23 @@ FORMATS: Mapping[str, NumberFormat] = {
     ),
 }
 
+EIGHT_BITS: Mapping[str, NumberFormat] = {
+    "float8_e4m3fn": NumberFormat(
+        name="float8_e4m3fn",
+        digits=4,
+        least_exponent=-6,
+        greatest_exponent=8,
+        computed_in="float32",
+        codes_taken=1,  # the largest code is NaN, and there is no infinity
+    ),
+    "float8_e5m2": NumberFormat(
+        name="float8_e5m2", digits=3, least_exponent=-14, greatest_exponent=15,
+        computed_in="float32",
+    ),
+}  # fmt: skip
+"""Formats to store in, apart: torch has hardly an operation on them (Micikevicius et al. 2022,
+FP8 formats for deep learning, arXiv:2209.05433, table 1)."""
+
 
 def number_format(name: str) -> NumberFormat:
     """Return a format by torch's name for it.
@@ -112,9 +131,20 @@ def number_format(name: str) -> NumberFormat:
         1.1754943508222875e-38
     """
     word = name.removeprefix("torch.")
-    if word not in FORMATS:
-        raise UsageError(f"no number format {name!r}; there are {', '.join(FORMATS)}")
-    return FORMATS[word]
+    known = {**FORMATS, **EIGHT_BITS}
+    if word not in known:
+        raise UsageError(f"no number format {name!r}; there are {', '.join(known)}")
+    return known[word]
+
+
+def is_format(name: str | None) -> bool:
+    """Whether a dtype is a number format that is known here.
+
+    Example:
+        >>> is_format("float8_e5m2"), is_format("int8"), is_format(None)
+        (True, False, False)
+    """
+    return name in FORMATS or name in EIGHT_BITS
 
 
 def powers(factor: float, dtype: str) -> Callable[[int], float]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
+from headwater.watch.aftermath import Aftermath
 from headwater.watch.cadence import Cadence
 from headwater.watch.delivery import Delivery
 from headwater.watch.door import Call
@@ -43,6 +44,10 @@ _INTRODUCTIONS = 3
 """Passes walked for their parameters where no sample did it: these tell a step by hand."""
 
 
+_SEARCH = 10
+"""Steps that a gradient scaler may skip in a row; more are no search for a scale any more."""
+
+
 class Course:
     """Hears what passes the door, samples by the cadence, hands figures to the delivery."""
 
@@ -55,6 +60,7 @@ class Course:
         identity: Identity,
         delivery: Delivery,
         faults: Faults,
+        aftermath: Aftermath,
         tracing: Tracing,
     ) -> None:
         self.backwards = 0
@@ -64,12 +70,14 @@ class Course:
         self._identity = identity
         self._delivery = delivery
         self._faults = faults
+        self._aftermath = aftermath
         self._tracing = tracing
         self._taps: list[Tap] = []
         self._optimisers: list[Callable[[], Optimizer | None]] = []
         self._losses = Losses()
         self._by_hand = ByHand()
         self._scaler_waits = False
+        self._skipped = 0
         self._lane: Lane | None = None
         self._gave_way = 0
         self._planned: tuple[bool, bool] | None = None
@@ -134,17 +142,30 @@ class Course:
 
     def _loss_stands(self, call: Call, loss: Scalar) -> None:
         """Look for the producer of a loss that is no number, and do not count the time as ours."""
+        if self._losses.scale.known and self._losses.scale.overflows(loss):
+            return
         before = self._faults.replay_s
+        (loss,) = self._aftermath.at_once([loss])
         self._faults.loss_stands(call, self._step.number, loss, self._cadence.plain_s)
         self._cadence.charge(before - self._faults.replay_s)
+        self._aftermath.follow()
 
-    def _gradients_stand(self, call: Call) -> None:
-        if self._losses.scale.known:
+    def _gradients_stand(self, call: Call, results: Sequence[Tensor | None] | None = None) -> None:
+        if self._losses.scale.known and self._skipped < _SEARCH:
             return  # a scaler searches for its scale by gradients that overflow
         before = self._faults.replay_s
         taken = self._step.norms if self._step.pulsed or self._step.sampled else None
-        self._faults.gradients_stand(call, self._step.number, taken, self._cadence.plain_s)
+        if taken is not None:
+            sizes = self._aftermath.at_once([size for _, size in taken])
+            taken = [(index, size) for (index, _), size in zip(taken, sizes, strict=True)]
+        if call.is_grad and self._losses.grad_trains and not call.creates_graph:
+            self._faults.results_stand(
+                call, self._step.number, results or (), self._cadence.plain_s
+            )
+        else:
+            self._faults.gradients_stand(call, self._step.number, taken, self._cadence.plain_s)
         self._cadence.charge(before - self._faults.replay_s)
+        self._aftermath.follow()
 
     def gradient_is_bad(self, call: Call) -> None:
         """Hear that a pass by the lane left a gradient that is not finite."""
@@ -185,7 +206,7 @@ class Course:
             self._identity.saw(len(token.sites), token.compiled_nodes, token.compiled_leaves)
         if self._step.pulsed or self._step.sampled:
             self._take_norms(reached)
-        self._gradients_stand(call)
+        self._gradients_stand(call, results)
         if not self._optimisers:
             first = next((index for index, _ in self._names.with_gradients()), None)
             known = self._names.parameters
@@ -227,9 +248,9 @@ class Course:
             index, skipped=bool(found.item()) if on_host and found is not None else False
         )
 
-    def loss_scaled(self, scaler: Any, output: Any) -> None:
+    def loss_scaled(self, scaler: Any, loss: Any, output: Any) -> None:
         """Hear that a gradient scaler has scaled a loss."""
-        self._losses.scale.scaled(scaler, output)
+        self._losses.scale.scaled(scaler, loss, output)
 
     def scaler_step_begins(self, _scaler: Any, _optimiser: Optimizer) -> None:
         """Hear that a scaler may step an optimiser, or skip it."""
@@ -246,7 +267,8 @@ class Course:
     def offer_lane(self) -> Lane | None:
         """Return a lane for the steps to come, where nothing but their loss is wanted."""
         step, only = self._step, self._usual_backwards.get(0)
-        if step.sampled or step.pulsed or self._gave_way >= _GIVES_WAY:
+        watched = self._faults.every_step or self._aftermath.watches
+        if step.sampled or step.pulsed or self._gave_way >= _GIVES_WAY or watched:
             return None
         if len(self._optimisers) != 1 or only != 1 or self._losses.scale.known:
             return None
@@ -294,14 +316,15 @@ class Course:
         if sampled:
             self._cadence.sampling()
         self._step = Step(number, sampled=sampled, pulsed=pulsed)
-        self._faults.step_begins(self._cadence.plain_s)
+        self._faults.step_begins(number, self._cadence.plain_s)
+        self._aftermath.step_begins()
         self._tracing.set(sampled)
         self._names.traced = self._names.traced or sampled
 
     def _plan(self, number: int) -> tuple[bool, bool]:
         count = len(self._optimisers)
         sampled = self._cadence.wants_sample(number, self.elapsed_s(), count)
-        return sampled, self._cadence.wants_pulse(number, count)
+        return sampled, self._aftermath.watches or self._cadence.wants_pulse(number, count)
 
     def _look_ahead(self) -> None:
         """Trace for the next step, too: where none is heard, it begins with a backward pass.
@@ -315,6 +338,8 @@ class Course:
         step, now = self._step, time.perf_counter()
         seconds, self._step_began = now - self._step_began, now
         step.end(optimiser, skipped, self._step_before)
+        self._aftermath.step_ends(step.number, skipped=skipped)
+        self._skipped = self._skipped + 1 if skipped else 0
         step.graphs.clear()
         self._step_before = step
         if step.sampled:

@@ -49,7 +49,7 @@ class Call:
 
 
 class Listener(Protocol):
-    """What an observation hears. None of these may raise."""
+    """What an observation hears. None of these may raise, but to end a training on request."""
 
     def backward_begins(self, call: Call) -> object:
         """Hear that a backward pass starts; what is returned comes back as its token."""
@@ -74,7 +74,7 @@ class Listener(Protocol):
     def step_ends(self, optimiser: Optimizer) -> None:
         """Hear that it has stepped."""
 
-    def loss_scaled(self, scaler: Any, output: Any) -> None:
+    def loss_scaled(self, scaler: Any, loss: Any, output: Any) -> None:
         """Hear what a gradient scaler made of a loss."""
 
     def scaler_step_begins(self, scaler: Any, optimiser: Optimizer) -> None:
@@ -207,7 +207,7 @@ class Door:
             result = original(scaler, outputs)
             if hold.on:
                 self.close_lane()
-                self._tell(lambda listener: listener.loss_scaled(scaler, result))
+                self._tell(lambda listener: listener.loss_scaled(scaler, outputs, result))
             return result
 
         return scale

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from headwater.records import Fault, Figures, Phase, Where
 from headwater.replay.child import in_child, why_not_forked
+from headwater.replay.figures import is_finite
 from headwater.replay.reasons import Happening, forward_of, plain_name, reason
 from headwater.watch.door import Call
 from headwater.watch.names import Names
@@ -45,6 +46,9 @@ Seen = Literal["loss", "gradient", "weight"]
 class Faults:
     """Looks for the producer of the first number that is none; keeps what it found."""
 
+    every_step = False
+    """Whether each step must be heard of: then none goes by the lane."""
+
     def __init__(self, names: Names) -> None:
         self.found: list[Fault] = []
         self.replay_s = 0.0
@@ -59,7 +63,7 @@ class Faults:
         certain = any(fault.confidence >= _LIKELY for fault in self.found)
         return certain or self._replays >= _MOST
 
-    def step_begins(self, plain_s: float) -> None:
+    def step_begins(self, _number: int, plain_s: float) -> None:
         """Keep the random state of a step's beginning."""
         if not self.settled:
             self._random = RandomState.now(also_pythons=plain_s > _SHORT_S)
@@ -102,6 +106,14 @@ class Faults:
             bad = frozenset(i for i, norm in norms if isinstance(norm, float) and _odd(norm))
         if bad:
             self._look(call, step, "gradient", bad, plain_s)
+
+    def results_stand(
+        self, call: Call, step: int, results: Iterable[Tensor | None], plain_s: float
+    ) -> None:
+        """Hear which gradients a loop asked for that takes its steps by hand."""
+        first = next((each for each in results if each is not None), None)
+        if not self.settled and first is not None and first.is_cpu and not is_finite(first):
+            self._look(call, step, "gradient", frozenset(), plain_s)
 
     def _shared(self) -> str:
         known = [parameter.tensor() for parameter in self._names.parameters]
@@ -159,7 +171,9 @@ def tell(fault: Fault, answer: dict[str, Any]) -> Fault:
         return replace(fault, reproduced=False, confidence=0.0, note=f"{why}; {_REWIND}")
     inputs = tuple(_figures(each) for each in event["inputs"])
     place = event["place"]
-    forward = plain_name(forward_of(event["node"]) if event["node"] else event["operation"])
+    # A backward that the user wrote is no operation's: what is in it has a name of its own.
+    of_torch = event["node"] and not place["by_hand"]
+    forward = plain_name(forward_of(event["node"]) if of_torch else event["operation"])
     phase: Phase = "backward" if event["node"] else "forward"
     happening = Happening(
         operation=plain_name(event["operation"]),
@@ -192,6 +206,10 @@ def tell(fault: Fault, answer: dict[str, Any]) -> Fault:
 def _handed(told: Fault, tensor: Figures, what: str) -> Fault:
     """Return a fault of numbers that were there before the step's own operations."""
     sort, _, name = what.partition(" ")
+    if sort == "made":
+        why = f"{name} was made in the step, of values that are there no more"
+        return replace(told, phase=None, operation="", cause="", reason="", confidence=0.0,
+                       inputs=(tensor,), note=f"{why}; {_REWIND}")  # fmt: skip
     if sort in ("parameter", "leaf"):
         named = name or "a leaf tensor"
         return replace(

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 
 import headwater
-from headwater.records import OptimiserInfo
+from headwater.records import Expression, OptimiserInfo
 from headwater.runs.info import RunInfo
 from headwater.watch.cadence import Cadence
 from headwater.watch.faults import Faults
+from headwater.watch.forms import Form
 from headwater.watch.names import Names
 from headwater.watch.options import Options
 from headwater.watch.sites import SiteTable
@@ -109,6 +110,7 @@ class Identity:
         elapsed_s: float,
         unknown: Mapping[str, int],
         faults: Faults,
+        expressions: Mapping[int, Form],
     ) -> RunInfo:
         """Return ``run.json`` as it stands."""
         self._written = time.monotonic()
@@ -132,6 +134,8 @@ class Identity:
                 "every": self._options.every,
                 "steps": list(self._options.steps) if self._options.steps else None,
                 "eager_samples": self._options.eager_samples,
+                "stop_on": self._options.stop_on,
+                "keep_state": self._options.keep_state,
             },
             observation=self._observation(),
             overhead={
@@ -146,6 +150,10 @@ class Identity:
             parameters=parameters,
             optimisers=tuple(self.optimisers),
             sites=sites.render(parameters),
+            expressions=tuple(
+                Expression(expression=form.name, site=site, stable=form.stable)
+                for site, form in tuple(expressions.items())
+            ),
             sources=sites.sources(),
             unknown_operations=dict(unknown),
             faults=tuple(faults.found),

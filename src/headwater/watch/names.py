@@ -109,7 +109,7 @@ class Names:
 
     def _take_in(self, number: int, module: nn.Module) -> None:
         """Read a root's tree; again, when it has got a parameter that was not there before."""
-        named = [(_strip(path), child) for path, child in module.named_modules()]
+        named = [(plain_path(path), child) for path, child in module.named_modules()]
         root = self._roots[number]
         root.paths = {id(child): path for path, child in named}
         root.types = {id(child): type(child).__name__ for _, child in named}
@@ -228,7 +228,7 @@ class Names:
         number = self.add_root(root)
         path = self._roots[number].paths.get(id(module))
         if path is None:  # made after its root was taken in
-            path = next((_strip(p) for p, m in root.named_modules() if m is module), "?")
+            path = next((plain_path(p) for p, m in root.named_modules() if m is module), "?")
             self._roots[number].paths[id(module)] = path
             self._roots[number].types[id(module)] = type(module).__name__
         return number, path
@@ -252,6 +252,23 @@ class Names:
             if root.within is None
             for module, path in root.paths.items()
         )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all parameters that are still there, by the names of the record."""
+        known = zip(self.parameter_infos(), self.parameters, strict=True)
+        found = ((info.name, each.tensor()) for info, each in known)
+        return {name: tensor.detach() for name, tensor in found if tensor is not None}
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Return the buffers of all modules that are still there, named alike."""
+        prefixes, roots = self._prefixes(), enumerate(self._roots)
+        alive = [(n, root.module()) for n, root in roots if root.within is None]
+        return {
+            self._placed(number, plain_path(name), prefixes): buffer
+            for number, module in alive
+            if module is not None
+            for name, buffer in module.named_buffers()
+        }
 
     def devices(self) -> tuple[str, ...]:
         """Return the devices that hold parameters."""
@@ -307,7 +324,13 @@ def _joined(*parts: str) -> str:
     return ".".join(part for part in parts if part)
 
 
-def _strip(path: str) -> str:
+def plain_path(path: str) -> str:
+    """Return a path without what wrappers add to it, as the record has it.
+
+    Example:
+        >>> plain_path("_orig_mod.net.0.weight"), plain_path("_orig_mod")
+        ('net.0.weight', '')
+    """
     for wrapper in _WRAPPERS:
         path = path.replace(wrapper, "")
     return path.removesuffix("._orig_mod") if path != "_orig_mod" else ""

@@ -21,8 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
+from headwater.errors import TrainingStoppedError
 from headwater.runs.info import RunInfo
 from headwater.runs.writer import RunWriter
+from headwater.watch.aftermath import Aftermath
 from headwater.watch.cadence import Cadence
 from headwater.watch.course import Course
 from headwater.watch.delivery import Delivery
@@ -52,6 +54,8 @@ class Observation:
         script: Path of the script, or None where there is none.
         models: Modules known beforehand; others are found as they run.
         optimisers: Optimisers known beforehand; others are found as they step.
+        faults: Who looks for the producer of a number that is none.
+        ending: Makes what is raised where the training is to end, from the reason for it.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class Observation:
         script: str | None,
         models: Sequence[nn.Module] = (),
         optimisers: Sequence[Optimizer] = (),
+        faults: Callable[[Names], Faults] = Faults,
+        ending: Callable[[str], BaseException] | None = None,
     ) -> None:
         self.folder = folder
         self.active = False
@@ -76,7 +82,11 @@ class Observation:
         self._writer = RunWriter(folder)
         self._recorder = Recorder(self._writer, self._changed_info, self._cadence.charge)
         self._tracing = Tracing(eager=options.eager_samples, fault=self.fail)
-        self._faults = Faults(self._names)
+        self._faults = faults(self._names)
+        self._aftermath = Aftermath(
+            options, self._names, self._faults, folder=folder.absolute(), note=self._identity.note
+        )
+        self._ending = ending or (lambda why: TrainingStoppedError(why, str(folder)))
         self._delivery = Delivery(self._recorder, self._cadence.alarm)
         self._course = Course(
             names=self._names,
@@ -85,6 +95,7 @@ class Observation:
             identity=self._identity,
             delivery=self._delivery,
             faults=self._faults,
+            aftermath=self._aftermath,
             tracing=self._tracing,
         )
         self._process = os.getpid()
@@ -169,13 +180,17 @@ class Observation:
 
     def backward_begins(self, call: Call) -> object:
         """Hear that a backward pass starts."""
-        return self._hear(self._course.backward_begins, call)
+        token = self._hear(self._course.backward_begins, call)
+        self._end_training()
+        return token
 
     def backward_ends(
         self, call: Call, token: object, results: Sequence[Tensor | None] | None
     ) -> None:
         """Hear that a backward pass is over."""
         self._hear(self._course.backward_ends, call, token, results)
+        if results is not None:  # an exception of the script's own goes first
+            self._end_training()
 
     def gradient_is_bad(self, call: Call) -> None:
         """Hear that a pass by the lane left a gradient that is not finite."""
@@ -204,9 +219,9 @@ class Observation:
         """Hear that the lane is closed."""
         self._guard(self._course.leave_lane, between_steps=between_steps)
 
-    def loss_scaled(self, scaler: Any, output: Any) -> None:
+    def loss_scaled(self, scaler: Any, loss: Any, output: Any) -> None:
         """Hear that a gradient scaler has scaled a loss."""
-        self._hear(self._course.loss_scaled, scaler, output)
+        self._hear(self._course.loss_scaled, scaler, loss, output)
 
     def scaler_step_begins(self, scaler: Any, optimiser: Optimizer) -> None:
         """Hear that a scaler may step an optimiser, or skip it."""
@@ -215,6 +230,14 @@ class Observation:
     def scaler_step_ends(self, scaler: Any, optimiser: Optimizer) -> None:
         """Hear that a scaler is done."""
         self._hear(self._course.scaler_step_ends, scaler, optimiser)
+        self._end_training()
+
+    def _end_training(self) -> None:
+        """Raise what ends the training, where its user asked for that and a step broke."""
+        why = self._hear(self._aftermath.ending)
+        if why:
+            self._guard(self._course.let_go)
+            raise self._ending(why)
 
     # ------------------------------------------------------------ the guard
 
@@ -285,6 +308,7 @@ class Observation:
             elapsed_s=self._course.elapsed_s(),
             unknown=self._sampler.unknown,
             faults=self._faults,
+            expressions=self._sampler.expressions,
         )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
 
-from headwater.errors import BadStepsError
+from headwater.errors import BadStepsError, MissingExtraError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,13 +17,26 @@ class Options:
     ``overhead`` is the share of the run's time the observer may take (0.01 is 1 %); ``every``
     samples every Nth step and ``steps`` the steps from the first up to, not including, the
     second, whatever that costs. ``eager_samples`` runs compiled regions uncompiled on sampled
-    steps, which opens them but changes those steps' arithmetic.
+    steps, which opens them but changes those steps' arithmetic. ``stop_on`` ends the training
+    where numbers stop being finite, and ``keep_state`` keeps the state of that step.
     """
 
     overhead: float = 0.01
     every: int | None = None
     steps: tuple[int, int] | None = None
     eager_samples: bool = False
+    stop_on: Literal["non-finite"] | None = None
+    keep_state: bool = False
+
+
+def need_safetensors(what: str) -> None:
+    """Make sure that a state can be kept, without importing what keeps it.
+
+    Raises:
+        MissingExtraError: safetensors is not installed; ``what`` asked for it.
+    """
+    if find_spec("safetensors") is None:
+        raise MissingExtraError("safetensors", "state", what)
 
 
 def parse_overhead(text: str) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.watch.exponents import Packed, count_columns, count_exponents, unpack
 from headwater.watch.statistics import Scalar, norm, plain, read_scalar, subnormal_limit
 
 ALL_UNITS = 64
@@ -39,6 +40,7 @@ class Raw:
     zero: Scalar | None = None
     subnormal: Scalar | None = None
     nonfinite: Scalar | None = None
+    exponents: Packed | None = None
 
 
 @dataclass(slots=True)
@@ -61,8 +63,9 @@ def read_raw(gradient: Tensor, size: Scalar) -> Raw:
     """Measure a gradient in its own dtype, given its norm.
 
     Example:
-        >>> read_raw(torch.tensor([0.0, 1.0, -2.0, 1e-40]), 5.0**0.5)
-        Raw(norm=2.23606797749979, largest=2.0, zero=0.25, subnormal=0.25, nonfinite=0.0)
+        >>> raw = read_raw(torch.tensor([0.0, 1.0, -2.0, 1e-40]), 5.0**0.5)
+        >>> raw.norm, raw.largest, raw.zero, raw.subnormal, raw.nonfinite
+        (2.23606797749979, 2.0, 0.25, 0.25, 0.0)
     """
     values = plain(gradient)
     entries = values.abs()
@@ -78,6 +81,7 @@ def read_raw(gradient: Tensor, size: Scalar) -> Raw:
         _count(zeros) / count,
         _count(tiny) / count,
         _nonfinite_share(values, size, count),
+        count_exponents(values),
     )
 
 
@@ -241,7 +245,7 @@ class ParameterSample:
             "learning_rate": [update.learning_rate for update in updates],
             "units": [update.units for update in updates],
         }
-        figures: dict[str, list[Scalar | None]] = {
+        figures: dict[str, list[Any]] = {
             "raw_norm": [raw.norm for raw in raws],
             "unscaled_norm": [_over(raw.norm, self.loss_scale) for raw in raws],
             "clipped_norm": at_step,
@@ -255,6 +259,7 @@ class ParameterSample:
             "relative_update": [update.relative for update in updates],
             "lost_share": [update.lost for update in updates],
             "unit_l1": [update.unit_l1 for update in updates],
+            _EXPONENTS: [raw.exponents for raw in raws],
         }
         return Rows(known, figures)
 
@@ -264,9 +269,9 @@ class Rows:
     """Rows of ``parameters.arrow``: what is known, and figures yet to be fetched."""
 
     known: dict[str, list[Any]]
-    figures: dict[str, list[Scalar | None]]
+    figures: dict[str, list[Any]]
 
-    def scalars(self) -> list[Scalar | None]:
+    def scalars(self) -> list[Any]:
         """Return all figures in one list, to be fetched together."""
         return [figure for column in self.figures.values() for figure in column]
 
@@ -274,9 +279,11 @@ class Rows:
         """Return the table's columns from the fetched figures."""
         rest = iter(numbers)
         fetched = {name: [next(rest) for _ in column] for name, column in self.figures.items()}
-        return {**self.known, **fetched}
+        counts = count_columns("gradient", [unpack(one) for one in fetched.pop(_EXPONENTS)])
+        return {**self.known, **fetched, **counts}
 
 
+_EXPONENTS = "exponents"
 _NO_GRADIENT = Raw(None)
 _NO_STEP = Update()
 

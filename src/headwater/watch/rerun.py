@@ -13,6 +13,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from types import CodeType, FrameType
 from typing import Any
 
@@ -26,7 +27,7 @@ from headwater.replay.monitor import Event, Monitor
 from headwater.replay.slices import NotReplayable, Slice, slice_of
 from headwater.watch.door import Call
 from headwater.watch.names import Names
-from headwater.watch.stacks import NOWHERE, STACKS, Place
+from headwater.watch.stacks import NOWHERE, STACKS
 
 _MOST_NODES = 200_000
 _MOST_LOOKED_AT = 1000  # entries of a container that is searched for graphs
@@ -76,6 +77,15 @@ class _Done(BaseException):
     """The backward pass that was looked for is over."""
 
 
+def _unshare(tensor: Tensor) -> None:
+    """Give data a memory of its own: what comes from a worker's process is in one that is shared.
+
+    A forward pass that changes its input in place would change it for the training, too.
+    """
+    if tensor.is_leaf and tensor.layout is torch.strided and tensor.is_shared():  # type: ignore[no-untyped-call]
+        tensor.data = tensor.data.clone()
+
+
 def frames_here() -> tuple[FrameType, ...]:
     """Return the frames that lead here, the innermost first."""
     frames: list[FrameType] = []
@@ -98,33 +108,46 @@ def run_again(attempt: Attempt) -> dict[str, Any]:
         if not STACKS.is_users(frame.f_code):
             continue
         try:
-            cut = _cut(frame)
+            cuts = cuts_of(frame)
         except NotReplayable as error:
             notes.append(str(error))
             continue
-        found = _Rerun(attempt, frame, cut).run()
+        for cut in cuts:
+            found = _Rerun(attempt, frame, cut).run()
+            if found.reproduced:
+                break
         return found.as_data("; ".join(notes))
     return {"event": None, "reproduced": False, "note": "; ".join(notes) or "no source to run"}
 
 
-def _cut(frame: FrameType) -> Slice:
-    """Return the statements of a frame that make its loss.
+def cuts_of(frame: FrameType) -> list[Slice]:
+    """Return the statements of a frame that make its loss, in one or two ways.
 
-    Data that is not finite is best made again, too; where it cannot be, it is taken as it is.
+    Data that is not finite is best made again, too, if it can be: then the operation shows that
+    made it. The last way takes it as it is.
+
+    Raises:
+        NotReplayable: There is no way.
     """
     lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
     if not lines:
         raise NotReplayable("the source is not there")
     space = _Space({**frame.f_globals, **frame.f_locals})
+    cuts: list[Slice] = []
     for again in (space.suspicious, space.entangled):
         try:
-            return slice_of(
+            cut = slice_of(
                 "".join(lines), frame.f_code.co_name, *_position(frame),
                 again=again, known=space.known,
             )  # fmt: skip
         except NotReplayable as error:
-            refusal = error
-    raise refusal
+            refusal = str(error)  # the error itself would keep the user's frames alive
+            continue
+        if not cuts or cut.taken != cuts[0].taken or cut.lines != cuts[0].lines:
+            cuts.append(cut)
+    if not cuts:
+        raise NotReplayable(refusal)
+    return cuts
 
 
 def _position(frame: FrameType) -> tuple[int, int]:
@@ -162,10 +185,10 @@ class _Space:
         for attribute in rest:
             held = getattr(value, "__dict__", {})
             value = held.get(attribute) if isinstance(held, dict) else None
-        yield from _held(value, depth=3)
+        yield from tensors_in(value, depth=3)
 
 
-def _held(value: Any, *, depth: int) -> Iterator[Tensor]:
+def tensors_in(value: Any, *, depth: int) -> Iterator[Tensor]:
     """Yield the tensors in a value: itself, a container's, or a small object's own."""
     if isinstance(value, Tensor):
         yield value
@@ -173,13 +196,13 @@ def _held(value: Any, *, depth: int) -> Iterator[Tensor]:
         return
     elif isinstance(value, list | tuple | set):
         for each in list(value)[:_MOST_LOOKED_AT]:
-            yield from _held(each, depth=depth - 1)
+            yield from tensors_in(each, depth=depth - 1)
     elif isinstance(value, Mapping):
         for each in list(value.values())[:_MOST_LOOKED_AT]:
-            yield from _held(each, depth=depth - 1)
+            yield from tensors_in(each, depth=depth - 1)
     elif type(value).__module__ != "builtins" and not callable(value):
         for each in getattr(value, "__dict__", {}).values():
-            yield from _held(each, depth=min(1, depth - 1))
+            yield from tensors_in(each, depth=min(1, depth - 1))
 
 
 # ---------------------------------------------------------------- the run
@@ -195,7 +218,7 @@ class _Found:
 
     def as_data(self, note: str) -> dict[str, Any]:
         return {
-            "event": None if self.event is None else _plain(self.event),
+            "event": None if self.event is None else plain_event(self.event),
             "reproduced": self.reproduced,
             "exact": self.exact,
             "handed": self.handed,
@@ -218,18 +241,13 @@ class _Rerun:
     def run(self) -> _Found:
         self.space = {**self.frame.f_globals, **self.frame.f_locals}
         self.wanted = signature(self.attempt.call.roots)
-        self.monitor = Monitor(self._locate)
+        self.monitor = Monitor(partial(located, self.attempt.names))
         code = compile(self.cut.module(), self.frame.f_code.co_filename, "exec", dont_inherit=True)
         code = _named(code, self.frame.f_code.co_name)
         originals = [(owner, vars(owner)["_engine_run_backward"]) for owner in _HOLDERS]
         for owner, original in originals:
             vars(owner)["_engine_run_backward"] = self._catch(original)
-        if "torch._dynamo" in sys.modules:
-            torch.compiler.set_stance("force_eager")
-        if self.attempt.random_state is not None:
-            self.attempt.random_state.restore()
-        STACKS.open(_ignore)
-        STACKS.start()
+        self._prepare()
         try:
             with self.monitor:
                 exec(code, self.space)
@@ -239,7 +257,25 @@ class _Rerun:
             self.found.note = f"running the step again raised {type(error).__name__}"
         else:
             self.found.note = "running the step again did not come to its backward pass"
+        finally:  # another way may be tried after this one
+            STACKS.stop()
+            STACKS.close(_ignore)
+            for owner, original in originals:
+                vars(owner)["_engine_run_backward"] = original
         return self.found
+
+    def _prepare(self) -> None:
+        """Make the copy what the process was as the step began, but for what it shares."""
+        if "torch._dynamo" in sys.modules:
+            torch.compiler.set_stance("force_eager")
+        if self.attempt.random_state is not None:
+            self.attempt.random_state.restore()
+        torch.clear_autocast_cache()  # weights that were cast once are cast where one can see it
+        for name in self.cut.taken:
+            for tensor in tensors_in(self.space.get(name), depth=3):
+                _unshare(tensor)
+        STACKS.open(_ignore)
+        STACKS.start()
 
     def _catch(self, original: Any) -> Any:
         def run_backward(roots: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
@@ -248,7 +284,7 @@ class _Rerun:
             self._judge(roots, lambda: original(roots, *args, **kwargs))
             raise _Done
 
-        _CATCHING.add(run_backward.__code__)
+        CATCHING.add(run_backward.__code__)
         return run_backward
 
     def _is_it(self, roots: Sequence[Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
@@ -260,7 +296,10 @@ class _Rerun:
 
     def _judge(self, roots: Sequence[Tensor], backward: Callable[[], Any]) -> None:
         attempt, found = self.attempt, self.found
-        before, after = _total(attempt.call.roots), _total(roots)
+        if _share_a_part(attempt.call.roots, roots):
+            found.note = "a part of the loss was made before the statements that can be run again"
+            return
+        before, after = total(attempt.call.roots), total(roots)
         found.exact = before == after or (math.isnan(before) and math.isnan(after))
         close = found.exact or abs(before - after) <= _CLOSE * max(abs(before), abs(after))
         if not attempt.in_gradient:
@@ -294,54 +333,61 @@ class _Rerun:
         """Return what a tensor from outside is: "parameter NAME", "buffer NAME", "data NAME"."""
         infos = self.attempt.names.parameter_infos()
         for info, known in zip(infos, self.attempt.names.parameters, strict=True):
-            if _same(known.tensor(), tensor):
+            if same_storage(known.tensor(), tensor):
                 return f"parameter {info.name}"
         for name in sorted(self.cut.taken):
             value = self.space.get(name)
             if isinstance(value, nn.Module):
                 for path, buffer in value.named_buffers():
-                    if _same(buffer, tensor):
+                    if same_storage(buffer, tensor):
                         return f"buffer {path}"
         for name in sorted(self.cut.taken):
-            if any(_same(each, tensor) for each in _held(self.space.get(name), depth=3)):
-                return f"data {name}"
+            if any(
+                same_storage(each, tensor) for each in tensors_in(self.space.get(name), depth=3)
+            ):
+                return f"{'made' if name in self.cut.made else 'data'} {name}"
         return "leaf" if tensor.requires_grad else "data"
 
-    def _locate(self, node: Any) -> dict[str, Any]:
-        """Return where an operation stands, as plain data.
 
-        In a backward pass that is where its forward stood; but a backward that the user wrote in
-        Python has lines of its own, and so has what checkpointing runs again.
-        """
-        place = STACKS.place_here()
-        if node is not None and not _within_users_code():
-            place = STACKS.place_of(node)
-        return self._placed(place)
+def located(names: Names, node: Any) -> dict[str, Any]:
+    """Return where an operation stands, as plain data.
 
-    def _placed(self, place: Place) -> dict[str, Any]:
-        names = self.attempt.names
-        root, path = (
-            names.path_of(place.module(), place.root()) if place is not NOWHERE else (-1, "")
-        )
-        return {
-            "file": place.user_file or place.file,
-            "line": place.user_line if place.user_file else place.line,
-            "function": place.function,
-            "module": names.full_path(root, path) if root >= 0 else "",
-        }
+    In a backward pass that is where its forward stood; but a backward that the user wrote in
+    Python has lines of its own (``by_hand``), and so has what checkpointing runs again.
+
+    Args:
+        names: Of the modules.
+        node: The autograd node that runs, None in a forward pass.
+    """
+    place, by_hand = STACKS.place_here(), node is not None and _within_users_code()
+    if node is not None and not by_hand:
+        place = STACKS.place_of(node)
+    root, path = names.path_of(place.module(), place.root()) if place is not NOWHERE else (-1, "")
+    return {
+        "file": place.user_file or place.file,
+        "line": place.user_line if place.user_file else place.line,
+        "function": place.function,
+        "module": names.full_path(root, path) if root >= 0 else "",
+        "by_hand": by_hand,
+    }
 
 
-_CATCHING: set[CodeType] = set()
+CATCHING: set[CodeType] = set()
+"""What stands between the script's call of backward and what runs within the pass."""
 
 
 def _within_users_code() -> bool:
     """Whether a frame of the user's, or a library's, runs within the backward pass."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code not in _CATCHING:
+    while frame is not None and frame.f_code not in CATCHING:
         if STACKS.is_users(frame.f_code):
             return True
         frame = frame.f_back
     return False
+
+
+_ALIASES = {"ReshapeAliasBackward0": "ViewBackward0"}
+"""What ``reshape`` leaves in a graph, and what it leaves there under a dispatch mode."""
 
 
 def signature(roots: Sequence[Tensor]) -> list[str]:
@@ -350,9 +396,8 @@ def signature(roots: Sequence[Tensor]) -> list[str]:
     met, names = set(waiting), list[str]()
     while waiting and len(names) < _MOST_NODES:
         node = waiting.pop()
-        names.append(
-            node.name() if not isinstance(node, BackwardCFunction) else type(node).__name__
-        )
+        name = node.name() if not isinstance(node, BackwardCFunction) else type(node).__name__
+        names.append(_ALIASES.get(name, name))
         for child, _ in node.next_functions:
             if child is not None and child not in met:
                 met.add(child)
@@ -360,14 +405,32 @@ def signature(roots: Sequence[Tensor]) -> list[str]:
     return names
 
 
-def _same(one: Tensor | None, other: Tensor) -> bool:
+def _share_a_part(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    """Whether two graphs have a node in common that is more than a parameter's."""
+    return any(not hasattr(node, "variable") for node in _nodes(one) & _nodes(other))
+
+
+def _nodes(roots: Sequence[Tensor]) -> set[Any]:
+    waiting: list[Any] = [root.grad_fn for root in roots if root.grad_fn is not None]
+    met = set(waiting)
+    while waiting and len(met) < _MOST_NODES:
+        for child, _ in waiting.pop().next_functions:
+            if child is not None and child not in met:
+                met.add(child)
+                waiting.append(child)
+    return met
+
+
+def same_storage(one: Tensor | None, other: Tensor) -> bool:
+    """Whether two tensors have their entries in the same place."""
     try:
         return one is not None and one.untyped_storage()._cdata == other.untyped_storage()._cdata
     except (NotImplementedError, RuntimeError):
         return one is other
 
 
-def _total(roots: Sequence[Tensor]) -> float:
+def total(roots: Sequence[Tensor]) -> float:
+    """Return the sum of a graph's roots."""
     with torch.no_grad():
         return float(sum(float(root.detach().double().sum().item()) for root in roots))
 
@@ -376,7 +439,8 @@ def _named(code: CodeType, name: str) -> CodeType:
     return code.replace(co_name=name)
 
 
-def _plain(event: Event) -> dict[str, Any]:
+def plain_event(event: Event) -> dict[str, Any]:
+    """Return an event as JSON has it."""
     return {
         "operation": event.operation,
         "node": event.node,

@@ -5,43 +5,38 @@ from __future__ import annotations
 import math
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from headwater.records import Kind
 from headwater.watch.activations import Activations, Reading
 from headwater.watch.context import kind_at
 from headwater.watch.door import Call
-from headwater.watch.graph import Edges, Plan, Walk, make_plan, walk
+from headwater.watch.expressions import find_expressions
+from headwater.watch.forms import Form
+from headwater.watch.graph import Edges, Walk, walk
 from headwater.watch.ledger import scalars, settle
 from headwater.watch.names import Names
+from headwater.watch.outputs import (
+    Output,
+    activation_output,
+    dtype_name,
+    kept_output,
+    output_columns,
+    output_scalars,
+)
+from headwater.watch.shapes import Shape, calls_of, new_shape, readable
 from headwater.watch.sites import SiteTable
 from headwater.watch.stacks import NOWHERE, STACKS, Place
 from headwater.watch.statistics import Scalar, combine, norm
 from headwater.watch.tap import Tap
 
-_CALLS_READ = 32  # activations read of one site in one pass; an unrolled RNN has one a time step
 _SHAPES = 64  # plans kept; sequences of every length would fill the memory with theirs
 _READ = tuple(name for name in Reading.__dataclass_fields__ if name != "units")
 _Key = tuple[tuple[str, ...], Edges, tuple[tuple[int, int | None], ...]]
-
-
-@dataclass(slots=True)
-class Shape:
-    """What is kept for all graphs of one shape: the plan, and the sites while lines stay put."""
-
-    plan: Plan
-    parameters: dict[int, int | None]
-    onward: list[list[int]]
-    places: list[Place]
-    kinds: list[Kind]
-    sites: list[int]
-    calls: list[int]
-    readable: list[int]
 
 
 @dataclass(slots=True)
@@ -61,6 +56,7 @@ class GraphSample:
     parameters: list[int | None] = field(default_factory=list)
     onward: list[list[int]] = field(default_factory=list)
     readings: dict[int, Reading] = field(default_factory=dict)
+    outputs: dict[int, Output] = field(default_factory=dict)
     numbers: dict[Any, int] = field(default_factory=dict)
     passes: list[int] = field(default_factory=list)
     compiled_nodes: int = 0
@@ -71,16 +67,18 @@ class GraphSample:
         ends = zip(self.parameters, self.tap.measured.arriving, strict=True)
         return {leaf for leaf, size in ends if leaf is not None and size is not None}
 
-    def scalars(self) -> list[Scalar | None]:
+    def scalars(self) -> list[Any]:
         """Return all that was measured, to be fetched together."""
-        values = scalars(self.tap.measured)
+        values: list[Any] = [*scalars(self.tap.measured)]
         for reading in self.readings.values():
             values.extend(getattr(reading, name) for name in _READ)
-        return values
+        return values + output_scalars(self.outputs)
 
-    def columns(self, numbers: Sequence[float | None]) -> dict[str, list[Any]]:
+    def columns(self, fetched: Sequence[Any]) -> dict[str, list[Any]]:
         """Return the rows of ``sites.arrow`` from the fetched numbers."""
         measured = self.tap.measured
+        end = len(fetched) - 2 * len(self.outputs)
+        numbers = fetched[:end]
         account = settle(measured, numbers, self.onward)
         first = len(numbers) - len(_READ) * len(self.readings)
         columns: dict[str, list[Any]] = {
@@ -96,6 +94,8 @@ class GraphSample:
             "gain": account.gain,
             "elements": [measured.elements[node] for node in account.node],
             "parameter": [self.parameters[node] for node in account.node],
+            "dtype": [dtype_name(measured.dtypes[node]) for node in account.node],
+            **output_columns(self.outputs, fetched[end:], account.node),
         }
         by_node: dict[int, Sequence[float | None]] = {
             node: numbers[first + i * len(_READ) : first + (i + 1) * len(_READ)]
@@ -126,6 +126,7 @@ class Sampler:
 
     def __init__(self, names: Names, sites: SiteTable, fault: Callable[[Exception], None]) -> None:
         self.unknown: dict[str, int] = {}
+        self.expressions: dict[int, Form] = {}
         self._names = names
         self._sites = sites
         self._fault = fault
@@ -202,6 +203,8 @@ class Sampler:
         calls = [call + before[s] for s, call in zip(shape.sites, shape.calls, strict=True)]
         for node, reading in self._read(graph, shape, calls):
             sample.readings[base + node] = reading
+        for node, output in self._outputs(graph, shape):
+            sample.outputs[base + node] = output
         numbers = sample.tap.attach(graph, shape.plan, virtual_root=virtual_root)
         sample.sites.extend(shape.sites)
         sample.calls.extend(calls)
@@ -226,6 +229,17 @@ class Sampler:
                     found.append((node, reading))
         return found
 
+    @staticmethod
+    def _outputs(graph: Walk, shape: Shape) -> list[tuple[int, Output]]:
+        made = [
+            (node, activation_output(graph.nodes[node], shape.plan.operations[node]))
+            for node in shape.readable
+        ]
+        made += [
+            (kept.node, kept_output(graph.nodes[kept.by], kept.name)) for kept in shape.outputs
+        ]
+        return [(node, output) for node, output in made if output is not None]
+
     def _shape(self, graph: Walk, moment: int | None) -> Shape:
         places = [STACKS.place_of(node) for node in graph.nodes]
         self._meet_roots(places)  # first, so that parameters are numbered as their module has them
@@ -239,7 +253,7 @@ class Sampler:
         if shape is None:
             if len(self._shapes) >= _SHAPES:
                 self._shapes.pop(next(iter(self._shapes)))
-            shape = self._shapes[key] = _new_shape(graph, leaves)
+            shape = self._shapes[key] = new_shape(graph, leaves)
         if places != shape.places:
             self._site(graph, shape, places)
         return shape
@@ -263,8 +277,17 @@ class Sampler:
                 kind = "parameter" if parameter is not None else "shape"
             shape.kinds.append(kind)
             shape.sites.append(self._sites.number(operation, kind, place, parameter))
-        shape.calls = _calls(graph, shape.sites)
-        shape.readable = _readable(shape)
+        shape.calls = calls_of(graph, shape.sites)
+        shape.readable = readable(shape)
+        self._express(graph, shape)
+
+    def _express(self, graph: Walk, shape: Shape) -> None:
+        """Look for expressions that have a stable form, and for what they make on the way."""
+        found = find_expressions(graph, shape.plan.operations, shape.places)
+        for one in found:
+            self.expressions.setdefault(shape.sites[one.node], one.form)
+        first = {shape.sites[one.node]: one for one in reversed(found)}
+        shape.outputs = [kept for one in first.values() for kept in one.kept]
 
     def _note_unseen(self, sample: GraphSample, graph: Walk, shape: Shape) -> None:
         for node, kind in enumerate(shape.kinds):
@@ -277,38 +300,6 @@ class Sampler:
                     parameter = shape.parameters.get(child)
                     if parameter is not None:
                         sample.compiled_leaves.add(parameter)
-
-
-def _new_shape(graph: Walk, leaves: Mapping[int, int | None]) -> Shape:
-    known = frozenset(number for number, parameter in leaves.items() if parameter is not None)
-    plan = make_plan(graph.names, graph.edges, known)
-    onward = [
-        [child for (child, _), carries in zip(children, signal, strict=True) if carries]
-        for children, signal in zip(graph.edges, plan.signal, strict=True)
-    ]
-    return Shape(plan, dict(leaves), onward, places=[], kinds=[], sites=[], calls=[], readable=[])
-
-
-def _calls(graph: Walk, sites: Sequence[int]) -> list[int]:
-    """Number the calls of each site in the order of the forward pass."""
-    order = sorted(range(len(sites)), key=lambda node: graph.nodes[node]._sequence_nr())
-    counts: dict[int, int] = {}
-    calls = [0] * len(sites)
-    for node in order:
-        calls[node] = counts.get(sites[node], 0)
-        counts[sites[node]] = calls[node] + 1
-    return calls
-
-
-def _readable(shape: Shape) -> list[int]:
-    """Choose the activations to read: of a long loop over one line, calls evenly spread."""
-    counts = Counter(shape.sites)
-    return [
-        node
-        for node, kind in enumerate(shape.kinds)
-        if kind == "activation"
-        and shape.calls[node] % -(-counts[shape.sites[node]] // _CALLS_READ) == 0
-    ]
 
 
 def _root_edges(call: Call) -> list[tuple[Any, int, Scalar]]:

@@ -148,6 +148,20 @@ def norms(tensors: Sequence[Tensor]) -> list[Scalar]:
     return list(torch._foreach_norm(dense, 2, dtype=torch.float64))
 
 
+def largest_magnitude(tensor: Tensor) -> Scalar:
+    """Return the largest magnitude, NaN if an entry is; in one pass, without a copy.
+
+    Example:
+        >>> largest_magnitude(torch.tensor([1.0, -3.0, 2.0]))
+        3.0
+    """
+    ends = torch.stack(torch.aminmax(tensor))
+    if tensor.device.type == "cpu":
+        low, high = ends.tolist()
+        return math.nan if math.isnan(low) else max(-low, high)
+    return ends.double().abs().amax()
+
+
 def combine(sizes: Sequence[Scalar]) -> Scalar:
     """Return the norm of several tensors together from the norm of each.
 
@@ -180,14 +194,15 @@ class Fetched:
     """Statistics on their way to the host: one asynchronous copy for each device that holds any.
 
     ``done`` asks without waiting whether they have arrived; ``values`` waits if need be, and
-    returns a float for each scalar and a list of floats for each vector.
+    returns a float for each scalar and a list of floats for each vector. What is no tensor is
+    returned as it is.
 
     Example:
         >>> Fetched([1.0, None, torch.tensor(2.0), torch.tensor([3.0, 4.0])]).values()
         [1.0, None, 2.0, [3.0, 4.0]]
     """
 
-    def __init__(self, statistics: Sequence[Scalar | None]) -> None:
+    def __init__(self, statistics: Sequence[Any]) -> None:
         self._values: list[Any] = [None if isinstance(s, Tensor) else s for s in statistics]
         self._copies: list[tuple[Tensor, list[tuple[int, torch.Size]]]] = []
         self._events: list[torch.cuda.Event] = []

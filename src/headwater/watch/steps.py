@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import torch
@@ -80,17 +81,19 @@ class LossScale:
 
     _output: Any = None
     _scale: Tensor | None = None
+    _loss: Tensor | None = None
 
     @property
     def known(self) -> bool:
         """Whether a scaler has ever scaled a loss."""
         return self._output is not None
 
-    def scaled(self, scaler: Any, output: Any) -> None:
-        """Remember what ``scaler.scale`` returned."""
+    def scaled(self, scaler: Any, loss: Any, output: Any) -> None:
+        """Remember what ``scaler.scale`` was given, and what it returned."""
         scale = getattr(scaler, "_scale", None)
         if isinstance(output, Tensor) and isinstance(scale, Tensor) and scaler.is_enabled():
             self._output, self._scale = weakref.ref(output), scale
+            self._loss = loss.detach() if output.numel() == 1 else None  # its number, not its graph
 
     def of(self, call: Call) -> Scalar | None:
         """Return the scale of a backward call's root, or None if it was not scaled."""
@@ -100,6 +103,13 @@ class LossScale:
         if output is None or not any(root is output for root in call.roots):
             return None
         return read_scalar(self._scale)
+
+    def overflows(self, loss: Scalar) -> bool:
+        """Whether only the scaled loss is infinite: a scaler that searches may do that."""
+        if not isinstance(loss, float) or self._loss is None:
+            return False
+        plain = read_scalar(self._loss)
+        return not isfinite(loss) and isinstance(plain, float) and isfinite(plain)
 
 
 @dataclass(slots=True)

@@ -29,10 +29,12 @@ ROOT = -1
 class Measured:
     """The norms of one backward pass, by node number; None where a node did not run.
 
-    ``contributions`` lists, for each node, (parent, norm of what it sent here).
+    ``dtypes`` are those of the arriving gradients; ``contributions`` lists, for each node,
+    (parent, norm of what it sent here).
     """
 
     arriving: list[Scalar | None] = field(default_factory=list)
+    dtypes: list[torch.dtype | None] = field(default_factory=list)
     elements: list[int] = field(default_factory=list)
     contributions: list[list[tuple[int, Scalar]]] = field(default_factory=list)
 
@@ -90,6 +92,7 @@ class Tap:
         base = len(measured.arriving) + virtual_root
         count = len(walk.nodes) + virtual_root
         measured.arriving.extend([None] * count)
+        measured.dtypes.extend([None] * count)
         measured.elements.extend([0] * count)
         measured.contributions.extend([] for _ in range(count))
         if virtual_root:
@@ -138,6 +141,7 @@ class Tap:
         """Note a gradient handed back by ``torch.autograd.grad`` instead of arriving at a leaf."""
         if self.measured.arriving[node] is None:
             self.measured.arriving[node] = norm(gradient)
+            self.measured.dtypes[node] = gradient.dtype
             self.measured.elements[node] = entries(gradient)
 
     @aside
@@ -193,6 +197,7 @@ class Tap:
         present = [gradient for gradient in grad_outputs if gradient is not None]
         measured = self.measured
         measured.elements[number] = sum([entries(gradient) for gradient in present])
+        measured.dtypes[number] = present[0].dtype if present else None
         mark = self._marks.pop(number, None)
         if len(present) == 1:
             sent = measured.contributions[number]

@@ -13,7 +13,7 @@ from headwater.rules.facts import Facts
 from headwater.rules.passes import Floats
 from headwater.rules.sizes import ADVICE, REMEDIES, never_zeroed, why_too_large
 from headwater.rules.trend import runaway
-from headwater.rules.wording import unique, where
+from headwater.rules.wording import percent, unique, where
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +31,17 @@ class OscillationLimits:
     # The last tenth over the best tenth, of a loss that did not fall: 3.7 at most in healthy
     # trainings (batches of one example), 18 and more at momentum 0.99.
     came_back: float = 10.0
-    # Differences of independent losses have a correlation of -0.5; of a swing of two steps, -1.
-    swing: float = -0.75
-    # Relative size of such a swing: a tenth is no trouble.
-    swing_size: float = 0.2
+    # Sixteen swings of period 4, or four of period 16: fewer could be chance.
+    least_steps: int = 64
+    least_swings: int = 4
+    # White noise of 64 values has 0.13 of its power in its strongest frequency on average, and
+    # more than 0.35 once in 10,000 draws.
+    power: float = 0.5
+    # Swings under a tenth of the loss do not keep a network from learning.
+    swing: float = 0.1
+    # The data's own rhythm (batches in a fixed order) goes on when nothing is learnt any more;
+    # swings that a step makes need steps that move the weights by a percent.
+    relative_update: float = 0.003
 
 
 LIMITS = OscillationLimits()
@@ -46,7 +53,8 @@ class HW203:
     What it sees:
         A loss that rose to five times its first value as one step changed a weight matrix by more
         than the matrix itself; or that had been at a tenth of where it ends and did not fall on
-        the whole; or that swings up and down every other step without falling.
+        the whole; or of which one frequency
+        holds half of the power while updates still move the weights, without falling.
 
     Why it hurts:
         What one step learns the next one undoes; a leap early on throws the initialisation away,
@@ -75,6 +83,8 @@ class HW203:
         for found in (_leap(facts, finite), _came_back(facts, finite), _swing(facts, finite)):
             if found is not None:
                 return wrong(self, [self._finding(facts, *found)])
+        if _rhythm_of(facts)[1] >= LIMITS.swing and facts.trend.state != "fell":
+            return cannot_say(self, "the loss has a rhythm, but the weights hardly move")
         return healthy(self, "the loss is not thrown about")
 
     def _finding(
@@ -134,17 +144,57 @@ def _came_back(facts: Facts, losses: Floats) -> _Found | None:
     )
 
 
-def _swing(facts: Facts, losses: Floats) -> _Found | None:
-    late = losses[len(losses) // 2 :]
-    changes = np.diff(late)
-    if facts.trend.state == "fell" or not changes.std() > 0:
-        return None
-    correlation = float(np.corrcoef(changes[:-1], changes[1:])[0, 1])
-    size = float(np.median(np.abs(changes)) / abs(np.median(late)))
-    if correlation > LIMITS.swing or size < LIMITS.swing_size:
+def _swing(facts: Facts, _losses: Floats) -> _Found | None:
+    period, swing = _rhythm_of(facts)
+    moves = _median_update(facts)
+    still = not moves >= LIMITS.relative_update
+    if swing < LIMITS.swing or facts.trend.state == "fell" or still:
         return None
     return (
-        int(facts.pulse.step[len(facts.pulse.step) // 2]),
-        f"The loss swings up and down every other step, by {100 * size:.0f} %, and does not fall",
-        {"correlation": correlation, "correlation_limit": LIMITS.swing, "swing": size},
-    )
+        int(facts.pulse.step[facts.pulse.has_loss][-(facts.steps // 2) or 0]),
+        f"The loss swings by {percent(swing)} of its level every {period:.2g} steps and does not "
+        "fall",
+        {"period_steps": period, "power_limit": LIMITS.power, "swing": swing,
+         "swing_limit": LIMITS.swing, "relative_update": moves},
+    )  # fmt: skip
+
+
+def _rhythm_of(facts: Facts) -> tuple[float, float]:
+    """Return the period of the loss's second half and its relative size, 0 if it has none."""
+    losses = facts.pulse.loss[facts.pulse.has_loss]
+    half = losses[len(losses) // 2 :]
+    if len(half) < LIMITS.least_steps or not np.isfinite(half).all() or not half.mean():
+        return 0.0, 0.0
+    power, period = rhythm(half)
+    return period, float(half.std() / abs(half.mean())) if power >= LIMITS.power else 0.0
+
+
+def rhythm(losses: Floats) -> tuple[float, float]:
+    """Return the share of power in the strongest frequency, and its period in steps.
+
+    A line is taken out first. Neighbouring frequencies count with it, as a period that does not
+    divide the length spreads over two.
+
+    Example:
+        >>> swings = 1 + 0.3 * np.cos(np.pi * np.arange(100))
+        >>> power, period = rhythm(swings)
+        >>> round(power, 2), round(period, 1)
+        (1.0, 2.0)
+        >>> rhythm(np.random.default_rng(0).normal(1, 0.1, 100))[0] < 0.3
+        True
+    """
+    count = np.arange(len(losses))
+    flat = losses - np.polyval(np.polyfit(count, losses, 1), count)
+    spectrum = np.abs(np.fft.rfft(flat)) ** 2
+    total = float(spectrum.sum())
+    spectrum[: LIMITS.least_swings] = 0.0  # so slow is no rhythm
+    if total <= 0 or not spectrum.any():
+        return 0.0, float("inf")
+    peak = int(np.argmax(spectrum))
+    return float(spectrum[max(0, peak - 1) : peak + 2].sum()) / total, len(losses) / peak
+
+
+def _median_update(facts: Facts) -> float:
+    updates = facts.movement.relative_update[:, facts.matrices]
+    late = updates[len(updates) // 2 :]
+    return float(np.nanmedian(late)) if np.isfinite(late).any() else float("nan")

@@ -40,14 +40,6 @@ def test_a_loss_that_had_been_at_a_tenth_of_its_end_is_told(tmp_path: Path) -> N
     assert "near its start" in found.message
 
 
-def test_a_loss_that_swings_every_other_step_is_told(tmp_path: Path) -> None:
-    losses = [value * (1.4 if step % 2 else 0.6) for step, value in enumerate(flat())]
-    assert (
-        "swings up and down"
-        in finding(chain(tmp_path, [Layer()] * 3, losses=losses), "HW203").message
-    )
-
-
 @pytest.mark.parametrize("losses", [flat(), falling(), [*flat(300), 80.0, *flat(300)]])
 def test_noise_a_fall_and_one_hard_batch_are_healthy(tmp_path: Path, losses: list[float]) -> None:
     assert judged(chain(tmp_path, [Layer()] * 3, losses=losses), "HW203").answer == "healthy"
