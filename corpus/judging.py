@@ -132,10 +132,11 @@ def judge_all(cases: Iterable[Case]) -> list[Judged]:
     """Judge the recorded cases among ``cases``, in as many processes as there are cores."""
     recorded = [case for case in cases if not outdated(case)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(_judge, recorded, chunksize=8))
+        return list(pool.map(judge_one, recorded, chunksize=8))
 
 
-def _judge(case: Case) -> Judged:
+def judge_one(case: Case) -> Judged:
+    """Judge one recorded case, whose twin is recorded too."""
     run = Run.open(folder_of(case))
     verdicts = judge(run)
     found = [one for verdict in verdicts for one in verdict.findings]
