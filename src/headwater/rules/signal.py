@@ -34,6 +34,8 @@ class SignalLimits:
     # Loops need a stalled loss of this many steps: a GRU on a long sequence stands on a plateau
     # for some hundred steps before it finds what to keep.
     steps_of_loop: int = 300
+    # An activation counts as saturated, or a layer as dead, when half of it is.
+    half: float = 0.5
 
 
 LIMITS = SignalLimits()
@@ -141,6 +143,20 @@ def causes(
         for cause, size in sorted(sizes.items(), key=lambda item: -item[1])
         if cause and size / total >= least
     )
+
+
+def cause_of_loss(one: Pass, part: Part) -> str:
+    """Name the cause of an operation's part in a loss of signal, "" if it is none."""
+    if part.kind == "activation":
+        if one.columns["dead"][part.row] >= LIMITS.half:
+            return "dead-units"
+        if one.columns["saturated"][part.row] >= LIMITS.half:
+            return "saturation"
+        return "inherent-derivative"
+    if part.kind == "weights":
+        many = one.calls[part.row] >= MANY_CALLS
+        return "recurrent-contraction" if many else "weight-scale-too-small"
+    return "precision-underflow" if part.kind == "precision" else ""
 
 
 _INFINITE = 1e3  # decades; no float64 spans more than 633

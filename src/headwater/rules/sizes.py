@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -165,9 +165,9 @@ def why_too_large(facts: Facts) -> tuple[Cause, ...]:
         found.append(("unscaled-targets", f"the first error is {error / 2:.3g}, about 1 is usual"))
     if not found:
         return _of_the_optimiser(facts)
-    weights = [0.95 * 2.0**-rank for rank in range(len(found))]
+    weights = [2.0**-rank for rank in range(len(found))]
     return tuple(
-        Cause(cause=cause, share=round(0.95 * weight / sum(weights), 3), evidence=evidence)
+        Cause(cause=cause, share=round(weight / sum(weights), 3), evidence=evidence)
         for weight, (cause, evidence) in zip(weights, found, strict=True)
     )
 
@@ -175,14 +175,14 @@ def why_too_large(facts: Facts) -> tuple[Cause, ...]:
 def _of_the_optimiser(facts: Facts) -> tuple[Cause, ...]:
     momenta = [info.settings.get("momentum") for info in facts.optimisers]
     largest = max((one for one in momenta if isinstance(one, float)), default=0.0)
-    rate = Cause(cause="learning-rate-too-high", share=0.9, evidence="inputs, errors and weights "
+    rate = Cause(cause="learning-rate-too-high", share=1.0, evidence="inputs, errors and weights "
                  "are of ordinary size in the first sample")  # fmt: skip
     if largest < LIMITS.momentum:
         return (rate,)
     evidence = f"momentum {largest:g} adds up {1 / max(1 - largest, 1e-9):.0f} steps"
     return (
         Cause(cause="momentum-too-high", share=0.9, evidence=evidence),
-        Cause(cause="learning-rate-too-high", share=0.1, evidence=rate.evidence),
+        replace(rate, share=0.1),
     )
 
 
@@ -206,7 +206,7 @@ def never_zeroed(facts: Facts) -> tuple[Cause, ...]:
         f"the loss changes by {100 * of_loss:.2g} % from step to step, the gradient's norm by "
         f"{100 * of_norm:.2g} % only"
     )
-    return (Cause(cause="gradients-not-zeroed", share=0.9, evidence=evidence),)
+    return (Cause(cause="gradients-not-zeroed", share=1.0, evidence=evidence),)
 
 
 def _held_norms(facts: Facts) -> np.typing.NDArray[np.float64]:

@@ -12,12 +12,13 @@ import numpy as np
 from headwater.records import Cause, Finding, Verdict
 from headwater.rules.answers import cannot_say, healthy, too_few_samples, wrong
 from headwater.rules.facts import Facts
-from headwater.rules.passes import MANY_CALLS, Floats, Flow, Pass
+from headwater.rules.passes import Floats, Flow, Pass
 from headwater.rules.signal import LIMITS as SIGNAL
 from headwater.rules.signal import (
     Part,
     Starved,
     account,
+    cause_of_loss,
     causes,
     earliest_in_loop,
     forgets,
@@ -35,8 +36,6 @@ class VanishingLimits:
 
     # A starved layer that has moved by 5 % of its norm while the loss fell is slow, not starved.
     moved: float = 0.05
-    # An activation counts as saturated, or a layer as dead, when half of it is.
-    half: float = 0.5
 
 
 LIMITS = VanishingLimits()
@@ -135,7 +134,7 @@ def _finding(facts: Facts, found: Starved) -> Finding:
     at = int(telling[-1]) if len(telling) else len(found.lost) - 1
     one, lost = found.flow.passes[at], found.lost[at, faulty]
     parts = account(one, one.owners[worst], sign=-1)
-    why = causes(parts, -1, partial(_cause, one))
+    why = causes(parts, -1, partial(cause_of_loss, one))
     pace = found.pace[-1, faulty]
     typical = float(np.nanmedian(pace)) if np.isfinite(pace).any() else 0.0
     way = _way(facts, one, worst, float(found.lost[at, worst])) + _culprit(facts, one, parts)
@@ -214,19 +213,6 @@ _ADVICE = {
 
 def _advice(why: Sequence[Cause]) -> str:
     return _ADVICE[why[0].cause] if why else "see where with `headwater show`"
-
-
-def _cause(one: Pass, part: Part) -> str:
-    if part.kind == "activation":
-        if one.columns["dead"][part.row] >= LIMITS.half:
-            return "dead-units"
-        if one.columns["saturated"][part.row] >= LIMITS.half:
-            return "saturation"
-        return "inherent-derivative"
-    if part.kind == "weights":
-        many = one.calls[part.row] >= MANY_CALLS
-        return "recurrent-contraction" if many else "weight-scale-too-small"
-    return "precision-underflow" if part.kind == "precision" else ""
 
 
 def _through_time(facts: Facts, flow: Flow) -> list[Finding]:
