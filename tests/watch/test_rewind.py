@@ -107,21 +107,25 @@ def test_nothing_is_run_again_where_the_line_is_known_or_nothing_broke(tmp_path:
     assert [len(each["faults"]) for each in told.values()] == [1, 0]
 
 
-def test_the_second_run_is_a_process_of_its_own_with_the_same_words(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(dedent(BROKEN.format(seed="", torchs=0)))
-    done = subprocess.run(
-        [sys.executable, "-m", "headwater", "run", "--rewind", "--out", "run", "train.py", "--x"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HOME": "/home/of/nobody"},
-        check=False,
+def test_the_first_run_stays_as_it_is_and_the_second_prints_nothing(tmp_path: Path) -> None:
+    seeded = BROKEN.format(seed="random.seed(1); np.random.seed(1)", torchs=0)
+    left = "print(weight.tolist(), random.random(), np.random.rand(), torch.rand(1).item())\n"
+    (tmp_path / "train.py").write_text(dedent(seeded) + left)
+    plain, observed = (
+        subprocess.run(
+            [sys.executable, *words, "train.py", "--x"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            check=False,
+        )
+        for words in ((), ("-m", "headwater", "run", "--rewind", "--out", "run"))
     )
-    assert (done.returncode, done.stdout) == (0, "ended --x\n")
-    said = done.stderr.splitlines()
-    assert said[0].endswith(
-        "what broke at step 5 is not known; running the script again up to there"
-    )
+    assert plain.stdout.startswith("ended --x\n[nan")
+    assert (observed.returncode, observed.stdout) == (plain.returncode, plain.stdout)
+    said = observed.stderr.splitlines()
+    assert said[0].endswith("broke at step 5 is not known; running the script again up to there")
     (fault, *_) = json.loads((tmp_path / "run" / "run.json").read_text())["faults"]
     assert (fault["how"], fault["where"]["line"]) == ("rewound", 13)
     findings = json.loads((tmp_path / "run" / "findings.json").read_text())
