@@ -13,10 +13,10 @@ DEVELOPER := $(VENV)/.developer-$(TORCH_NAME)
 PIP := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports check zoo simulations bench bench-lab lab-test gallery readme clean
+.PHONY: help demo test lint types imports check zoo nonfinite simulations bench bench-lab lab-test gallery readme clean
 
 # Tiny networks: two threads are slower than one, and far slower on a machine that is shared.
-test zoo lab-test gallery: export OMP_NUM_THREADS ?= 1
+test zoo nonfinite lab-test gallery: export OMP_NUM_THREADS ?= 1
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,6 +41,10 @@ check: lint types imports test ## all of the above
 
 zoo: $(DEVELOPER) ## the observer's effect on every architecture of the zoo; slow
 	$(BIN)/python -m pytest -m zoo tests/zoo
+
+nonfinite: $(DEVELOPER) ## every program whose numbers break, and who names its line; minutes
+	$(BIN)/python -m pytest -m "nonfinite or not nonfinite" tests/nonfinite
+	$(BIN)/python benchmarks/nonfinite_peers.py
 
 simulations: $(DEVELOPER) ## networks drawn by the hundred against what the theory says; minutes
 	$(BIN)/python -m pytest -m slow tests

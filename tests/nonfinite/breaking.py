@@ -4,7 +4,8 @@ A program of ``broken/`` says what is wrong with it in comments:
 
 - ``# expect: OPERATIONS PHASES CAUSES``: alternatives stand with a ``|``, ``*`` is anything, and
   ``-`` is no operation at all, as where the data or an update is at fault;
-- ``# born here`` ends the line on which the numbers break;
+- ``# born here`` ends the line on which the numbers break; ``# or here`` one that is as right, as
+  where bad data are made, and where they are met first;
 - ``# in: FILE`` names the file that holds this line, if it is not the program;
 - ``# needs: compiler`` says that it takes a compiler of C++ and several seconds.
 """
@@ -29,6 +30,7 @@ class Program:
     causes: frozenset[str] = frozenset()
     file: Path | None = None
     line: int = 0
+    others: frozenset[int] = frozenset()
     needs_compiler: bool = False
 
     @property
@@ -51,7 +53,7 @@ class Program:
 
     def is_line(self, file: str, line: int) -> bool:
         """Whether a place is where the numbers break."""
-        return Path(file) == self.file and line == self.line
+        return Path(file) == self.file and line in {self.line, *self.others}
 
     @property
     def asks_for_line(self) -> bool:
@@ -77,7 +79,8 @@ def _read(path: Path) -> Program:
     operations, phases, causes = (frozenset(word.split("|")) for word in words)
     elsewhere = _said(text, "in")
     file = path.parent / elsewhere if elsewhere else path
-    lines = [n for n, line in enumerate(file.read_text().splitlines(), 1) if "# born here" in line]
+    marked = list(enumerate(file.read_text().splitlines(), 1))
+    lines = [number for number, line in marked if "# born here" in line]
     if len(lines) != 1:
         raise ValueError(f"{path.name} has {len(lines)} lines marked as born here; it needs 1")
     return Program(
@@ -87,6 +90,7 @@ def _read(path: Path) -> Program:
         causes=causes,
         file=file,
         line=lines[0],
+        others=frozenset(number for number, line in marked if "# or here" in line),
         needs_compiler=_said(text, "needs") == "compiler",
     )
 

@@ -1,6 +1,6 @@
 """Runs many scripts, each in a process of its own that need not import torch again.
 
-    python fleet.py (observed | anomalies | plain) SCRIPT...
+    python fleet.py (observed | rewound | anomalies | plain) SCRIPT...
 
 writes one line of JSON a script: ``{"name", "code", "stdout", "stderr", "faults", "findings"}``.
 """
@@ -25,6 +25,32 @@ def observed(script: Path, folder: Path) -> int:
     out = str(folder / "run")
     sys.argv = ["headwater", "run", "--json", "--out", out, *OPTIONS, str(script)]
     return main()
+
+
+def rewound(script: Path, folder: Path) -> int:
+    """Run a script with ``--rewind`` where its steps cannot be run again in a copy."""
+    from headwater.watch import faults, rewind
+
+    vars(faults)["why_not_forked"] = lambda: "it may not"
+    vars(rewind)["_run"] = _in_a_fork
+    OPTIONS.append("--rewind")
+    return observed(script, folder)
+
+
+def _in_a_fork(folder: Path, start: Path, environ: Any) -> None:
+    """Run the script again where torch is there already, not in a process that is started."""
+    from headwater.watch import rewind
+
+    process = os.fork()
+    if process == 0:
+        try:
+            os.chdir(start)
+            for stream in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+            rewind.main([str(folder)])
+        finally:
+            os._exit(1)
+    os.waitpid(process, 0)
 
 
 def anomalies(script: Path, folder: Path) -> int:
@@ -91,6 +117,7 @@ def leaves_of(tensors: Any) -> list[Any]:
 
 WAYS: dict[str, Callable[[Path, Path], int]] = {
     "observed": observed,
+    "rewound": rewound,
     "anomalies": anomalies,
     "plain": plain,
 }

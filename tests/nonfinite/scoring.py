@@ -54,9 +54,15 @@ class Score:
         return not self.right and self.answer.confidence > SURE
 
 
-def score(program: Program, answer: Answer) -> Score:
-    """Hold an answer against what is expected: data and updates are told by their phase."""
-    named = program.is_phase(answer.phase) and program.is_operation(answer.operation)
+def score(program: Program, answer: Answer, *, phases: bool = True) -> Score:
+    """Hold an answer against what is expected: data and updates are told by their phase.
+
+    Without ``phases``, whether the fault is of the forward or the backward pass is not asked of
+    a tool that looks at one of them only.
+    """
+    named = program.is_operation(answer.operation) and (
+        program.is_phase(answer.phase) or not (phases or "-" in program.operations)
+    )
     return Score(
         program=program,
         answer=answer,
@@ -111,7 +117,7 @@ def of_the_detector(told: Mapping[str, Any]) -> Answer:
 
 def _plain(node: str) -> str:
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", node).lower()
-    return {"addmm": "linear", "linalg_vector_norm": "norm"}.get(words, words)
+    return {"addmm": "linear", "linalg_vector_norm": "norm", "log_2": "log2"}.get(words, words)
 
 
 def table(scores: Sequence[Score]) -> str:

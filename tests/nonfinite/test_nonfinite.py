@@ -53,7 +53,7 @@ def test_enough_programs_break_and_enough_only_look_as_if_they_did() -> None:
 
 
 def test_operation_and_line_are_right_in_a_part_of_the_programs() -> None:
-    hold(scores(broken()[::4]))
+    hold(scores(broken()[::3]))
 
 
 @pytest.mark.nonfinite

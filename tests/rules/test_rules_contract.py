@@ -31,6 +31,7 @@ def _sick_runs(folder: Path) -> list[Run]:
         chain(folder, [Layer(weights=0.6, update=3.0)] * 8, losses=flat()),
         chain(folder, [Layer(statistics=dead)] * 3, losses=flat(), operation="Relu"),
         chain(folder, [Layer(statistics={"saturated": 0.9})] * 3, losses=flat()),
+        chain(folder, [Layer(statistics={"first_direction": 0.999})] * 3, losses=flat()),
         chain(folder, [Layer(activation=-0.2)] * 20, losses=flat(), recurrent=True),
         made_up.run(folder, pulse=[{"loss": 0.1 * 1.2**step} for step in range(100)]),
         made_up.run(

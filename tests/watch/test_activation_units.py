@@ -15,6 +15,8 @@ from activation_figures import (
 )
 from torch import Tensor, nn
 
+from headwater.watch.activations import first_direction
+
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
@@ -152,3 +154,28 @@ def test_axes_that_move_between_layer_and_activation_are_followed(tmp_path: Path
     (row,) = observed(tmp_path / "conv", lambda: F.relu(conv(images).permute(0, 2, 3, 1)).sum())
     compare(row, F.relu, conv(images).permute(0, 2, 3, 1).detach(), axis=3)
     assert row["dead"] == pytest.approx(1 / 6)
+
+
+@pytest.mark.parametrize("shape", [(200, 24), (8, 3), (5, 40, 16)])
+def test_the_share_in_the_first_direction_is_that_of_a_decomposition(
+    shape: tuple[int, ...],
+) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(shape) * torch.linspace(1, 9, shape[-1]) ** 3
+    rows = x.reshape(-1, shape[-1])
+    rows = rows[:: -(-len(rows) // 64)].double()
+    values = torch.linalg.svdvals(rows - rows.mean(0)).square()
+    exact = float(values[0] / values.sum())
+    share = first_direction(x)
+    assert isinstance(share, float)
+    assert 0.93 * exact < share < 1.0001 * exact  # a lower bound
+    line = torch.randn(rows.shape[0], 1) * torch.randn(1, shape[-1])
+    nearly = line + 0.01 * torch.randn(line.shape)
+    values = torch.linalg.svdvals((nearly - nearly.mean(0)).double()).square()
+    assert first_direction(nearly) == pytest.approx(float(values[0] / values.sum()), abs=1e-5)
+
+
+def test_equal_examples_and_too_few_of_them_have_no_direction() -> None:
+    assert first_direction(torch.ones(16, 4)) == 0.0
+    assert first_direction(torch.randn(7, 4)) is None
+    assert first_direction(torch.randn(16, 2)) is None

@@ -17,6 +17,7 @@ from headwater.errors import HeadwaterError
 from headwater.watch.folder import run_folder
 from headwater.watch.launcher import Target
 from headwater.watch.options import Options
+from headwater.watch.rewind import Beginning, look_again, step_to_look_at
 
 if TYPE_CHECKING:
     from headwater.records import Finding, Verdict
@@ -39,10 +40,12 @@ class Observed:
     fail_on: str | None = None
     json: bool = False
     quiet: bool = False
+    rewind: bool = False
     folder: Path | None = None
     observation: Observation | None = None
     refused: bool = field(default=False, init=False)
     outcome: int = field(default=0, init=False)
+    beginning: Beginning | None = field(default=None, init=False)
     stopped: bool = field(default=False, init=False)
 
     def begin(self) -> None:
@@ -84,6 +87,8 @@ class Observed:
             script=script,
             ending=self._stop,
         )
+        if self.rewind:
+            self.beginning = Beginning.now()
         observation.start()
         self.folder, self.observation = folder, observation
 
@@ -113,7 +118,7 @@ class Observed:
         from headwater.runs.reader import Run
         from headwater.runs.writer import write_findings
 
-        run = Run.open(self.folder)
+        run = self._rewound(Run.open(self.folder))
         verdicts = judge(run)
         findings = sorted(
             (finding for verdict in verdicts for finding in verdict.findings),
@@ -124,6 +129,29 @@ class Observed:
             self._tell(line)
         self._print(findings)
         return self._judged(findings)
+
+    def _rewound(self, run: Run) -> Run:
+        """Return the record with what a second run showed, where one was asked for and needed."""
+        step = step_to_look_at(run) if self.beginning is not None else None
+        if step is None or self.beginning is None or self.folder is None:
+            return run
+        if int(self.environ.get("WORLD_SIZE", "1")) > 1:
+            self._tell("--rewind does not run jobs of several processes again")
+            return run
+        self._tell(f"what broke at step {step} is not known; running the script again up to there")
+        from headwater.runs.writer import add_fault
+
+        fault = look_again(
+            run,
+            step,
+            target=self.target,
+            beginning=self.beginning,
+            start=self.start,
+            environ=self.environ,
+        )
+        self._tell(f"second run: {fault.note}")
+        add_fault(self.folder, run.info, fault)
+        return type(run).open(self.folder)
 
     def _nothing(self) -> str:
         what = "never imported torch" if self.observation is None else "never called backward"

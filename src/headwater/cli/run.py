@@ -42,6 +42,7 @@ def add_arguments(parser: ArgumentParser, /) -> None:
     add("--eager-samples", action="store_true", help="run compiled code uncompiled where sampled")
     add("--stop-on", choices=("non-finite",), help="end the training at the step that breaks")
     add("--keep-state", action="store_true", help="keep that step's batch, weights, random state")
+    add("--rewind", action="store_true", help="where numbers broke untold, run again up to there")
     add("--fail-on", choices=("warning", "error"), help="exit with 3 if findings are so severe")
     add("--json", action="store_true", help="write the findings to stdout after the script's end")
     add("--quiet", action="store_true", help="say nothing after the script's end")
@@ -70,6 +71,7 @@ def run(arguments: Namespace, /) -> int:
         fail_on=arguments.fail_on,
         json=arguments.json,
         quiet=arguments.quiet,
+        rewind=arguments.rewind,
     )
     with when_imported("torch", observed.begin):
         return launch(target, observed.end)

@@ -2,7 +2,7 @@
 
 Example:
     >>> " ".join(sorted(RULES))
-    'HW101 HW102 HW103 HW104 HW105 HW106 HW201 HW202 HW203 HW301 HW302 HW303'
+    'HW101 HW102 HW103 HW104 HW105 HW106 HW107 HW201 HW202 HW203 HW301 HW302 HW303'
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from headwater.rules.answers import Rule
+from headwater.rules.collapse import HW107
 from headwater.rules.exploding import HW102
 from headwater.rules.facts import Facts
 from headwater.rules.losses import HW201, HW202
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 RULES: Mapping[str, Rule] = {
     type(rule).__name__: rule
     for rule in (
-        *(HW101(), HW102(), HW103(), HW104(), HW105(), HW106()),
+        *(HW101(), HW102(), HW103(), HW104(), HW105(), HW106(), HW107()),
         *(HW201(), HW202(), HW203(), HW301(), HW302(), HW303()),
     )
 }

@@ -44,6 +44,7 @@ _NUMBERS = (
     "saturated",
     "mean",
     "variance",
+    "first_direction",
 )
 
 

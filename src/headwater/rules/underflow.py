@@ -36,9 +36,8 @@ from headwater.theory.spectrum import (
 class UnderflowLimits:
     """When small numbers are so many that the training misses them."""
 
-    # Micikevicius et al. (2018), figure 3: a network whose float16 gradients were 0 for 31 % of
-    # what scaling would have kept (67 % zeros, 36 natural) diverged without it. A tenth is told
-    # apart from natural zeros with certainty (the estimate is right to a tenth).
+    # The estimate of what was flushed is right to a tenth on the shapes it was tried on; less than
+    # that could be natural zeros.
     flushed: float = 0.1
     # Half of what should be there is gone: training stands on what is left.
     most_flushed: float = 0.5

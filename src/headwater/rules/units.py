@@ -49,6 +49,7 @@ class Layer:
     dead_run: Floats
     mean: Floats
     variance: Floats
+    first_direction: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,11 @@ def bounded_layers(facts: Facts) -> tuple[Layer, ...]:
 def rectified_layers(facts: Facts) -> tuple[Layer, ...]:
     """Return the hidden activations whose units can die, those nearest to the loss first."""
     return tuple(_layers(facts, _is_rectifier))
+
+
+def hidden_layers(facts: Facts) -> tuple[Layer, ...]:
+    """Return all hidden activations, those nearest to the loss first."""
+    return tuple(_layers(facts, lambda _facts, _site: True))
 
 
 def layer_place(facts: Facts, layer: Layer) -> Where:
@@ -227,6 +233,7 @@ def _layer(facts: Facts, flow: Flow, site: int, call: int, rows: Sequence[Ints])
         dead_run=mean("dead_run"),
         mean=mean("mean"),
         variance=mean("variance"),
+        first_direction=mean("first_direction"),
     )
 
 

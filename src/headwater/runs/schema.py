@@ -83,6 +83,7 @@ SITES = pa.schema(
         ("saturated_units", pa.float64()),
         ("mean", pa.float64()),
         ("variance", pa.float64()),
+        ("first_direction", pa.float64()),
         ("dtype", pa.string()),
         ("input_largest", pa.float64()),
         ("output_dtype", pa.string()),

@@ -6,10 +6,12 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.errors import RunExistsError
+from headwater.records import Fault
 from headwater.runs.atomic import overwrite_json, replace_json
 from headwater.runs.info import RunInfo
 
@@ -146,6 +148,16 @@ def write_findings(folder: str | os.PathLike[str], findings: Sequence[Mapping[st
         OSError: It cannot be written; the ``findings.json`` before it still stands.
     """
     replace_json(Path(folder) / "findings.json", list(findings))
+
+
+def add_fault(folder: str | os.PathLike[str], info: RunInfo, fault: Fault) -> None:
+    """Put a fault that was told afterwards before the others in ``run.json``, atomically.
+
+    Raises:
+        OSError: It cannot be written; the ``run.json`` before it still stands.
+    """
+    told = replace(info, faults=(fault, *info.faults))
+    replace_json(Path(folder) / "run.json", told.to_json(), spare=LAST_WORDS)
 
 
 def _batch(table: TableName, columns: Mapping[str, Sequence[Any]]) -> pa.RecordBatch:

@@ -21,6 +21,8 @@ from headwater.watch.statistics import Scalar, largest_magnitude
 SATURATED_BELOW = 0.05
 """Share of the activation's largest derivative under which an entry counts as saturated."""
 
+_LEAST_UNITS, _LEAST_EXAMPLES, _MOST_EXAMPLES = 3, 8, 64
+_ROUNDS, _TINY = 6, 1e-30
 _RECENT = 3  # samples in a row that make a unit "recently dead"
 _SQRT_HALF, _INVERSE_SQRT_2PI = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
 
@@ -175,6 +177,7 @@ class Reading:
     mean: Scalar | None
     variance: Scalar | None
     input_largest: Scalar | None
+    first_direction: Scalar | None = None
 
 
 @dataclass(slots=True)
@@ -239,6 +242,9 @@ class Activations:
             mean=mean,
             variance=variance,
             input_largest=largest_magnitude(before) if before is not None else None,
+            first_direction=first_direction(kept)
+            if axis % slope.dim() == slope.dim() - 1
+            else None,
         )
 
     def _live(self, key: tuple[int, int], dead: Tensor) -> _Life:
@@ -292,6 +298,35 @@ def _moments(x: Tensor | None) -> tuple[Scalar | None, Scalar | None]:
     if x.device.type == "cpu":
         return float(mean.item()), float(variance.item())
     return mean, variance
+
+
+def first_direction(x: Tensor) -> Scalar | None:
+    """Return the share of the variance between examples that lies in one direction.
+
+    Examples are all but the last axis, 64 of them evenly spread; six rounds of power iteration on
+    their Gram matrix give a lower bound, which is exact where one direction has nearly all.
+
+    Args:
+        x: ``[..., units]``; None is returned below three units or eight examples.
+
+    Example:
+        >>> line = torch.linspace(-1, 1, 32)[:, None]
+        >>> share = first_direction(line * torch.tensor([[3.0, -1.0, 2.0, 0.5]]))
+        >>> round(share, 6)
+        1.0
+    """
+    rows = x.detach().reshape(-1, x.shape[-1])
+    if rows.shape[1] < _LEAST_UNITS or rows.shape[0] < _LEAST_EXAMPLES:
+        return None
+    rows = rows[:: -(-rows.shape[0] // _MOST_EXAMPLES)]
+    rows = rows - rows.mean(0)
+    gram = rows @ rows.T
+    total = gram.diagonal().sum()
+    found = gram[gram.diagonal().argmax()]
+    for _ in range(_ROUNDS):
+        found = gram @ (found / found.norm().clamp(min=_TINY))
+    share = found.norm() / total.clamp(min=_TINY)
+    return float(share.item()) if share.device.type == "cpu" else share.to(torch.float64)
 
 
 def _pre_activation(node: Any, operation: str, kept: Tensor) -> Tensor | None:

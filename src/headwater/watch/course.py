@@ -267,7 +267,8 @@ class Course:
     def offer_lane(self) -> Lane | None:
         """Return a lane for the steps to come, where nothing but their loss is wanted."""
         step, only = self._step, self._usual_backwards.get(0)
-        if step.sampled or step.pulsed or self._gave_way >= _GIVES_WAY or self._aftermath.watches:
+        watched = self._faults.every_step or self._aftermath.watches
+        if step.sampled or step.pulsed or self._gave_way >= _GIVES_WAY or watched:
             return None
         if len(self._optimisers) != 1 or only != 1 or self._losses.scale.known:
             return None
@@ -315,7 +316,7 @@ class Course:
         if sampled:
             self._cadence.sampling()
         self._step = Step(number, sampled=sampled, pulsed=pulsed)
-        self._faults.step_begins(self._cadence.plain_s)
+        self._faults.step_begins(number, self._cadence.plain_s)
         self._aftermath.step_begins()
         self._tracing.set(sampled)
         self._names.traced = self._names.traced or sampled

@@ -46,6 +46,9 @@ Seen = Literal["loss", "gradient", "weight"]
 class Faults:
     """Looks for the producer of the first number that is none; keeps what it found."""
 
+    every_step = False
+    """Whether each step must be heard of: then none goes by the lane."""
+
     def __init__(self, names: Names) -> None:
         self.found: list[Fault] = []
         self.replay_s = 0.0
@@ -60,7 +63,7 @@ class Faults:
         certain = any(fault.confidence >= _LIKELY for fault in self.found)
         return certain or self._replays >= _MOST
 
-    def step_begins(self, plain_s: float) -> None:
+    def step_begins(self, _number: int, plain_s: float) -> None:
         """Keep the random state of a step's beginning."""
         if not self.settled:
             self._random = RandomState.now(also_pythons=plain_s > _SHORT_S)
@@ -205,7 +208,7 @@ def _handed(told: Fault, tensor: Figures, what: str) -> Fault:
     sort, _, name = what.partition(" ")
     if sort == "made":
         why = f"{name} was made in the step, of values that are there no more"
-        return replace(told, phase=None, operation="", cause="", confidence=0.0,
+        return replace(told, phase=None, operation="", cause="", reason="", confidence=0.0,
                        inputs=(tensor,), note=f"{why}; {_REWIND}")  # fmt: skip
     if sort in ("parameter", "leaf"):
         named = name or "a leaf tensor"
@@ -236,9 +239,13 @@ def _handed(told: Fault, tensor: Figures, what: str) -> Fault:
         operation="",
         cause="bad-input",
         reason=f"{f'`{name}`' if name else 'data'} of shape {list(tensor.shape)} came with "
-        f"{_bad(tensor)} entries that are not finite{where}",
+        f"{_entries(_bad(tensor))} not finite{where}",
         inputs=(tensor,),
     )
+
+
+def _entries(number: int) -> str:
+    return "1 entry that is" if number == 1 else f"{number:,} entries that are"
 
 
 def _bad(tensor: Figures) -> int:

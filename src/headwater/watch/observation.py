@@ -54,6 +54,7 @@ class Observation:
         script: Path of the script, or None where there is none.
         models: Modules known beforehand; others are found as they run.
         optimisers: Optimisers known beforehand; others are found as they step.
+        faults: Who looks for the producer of a number that is none.
         ending: Makes what is raised where the training is to end, from the reason for it.
     """
 
@@ -66,6 +67,7 @@ class Observation:
         script: str | None,
         models: Sequence[nn.Module] = (),
         optimisers: Sequence[Optimizer] = (),
+        faults: Callable[[Names], Faults] = Faults,
         ending: Callable[[str], BaseException] | None = None,
     ) -> None:
         self.folder = folder
@@ -80,7 +82,7 @@ class Observation:
         self._writer = RunWriter(folder)
         self._recorder = Recorder(self._writer, self._changed_info, self._cadence.charge)
         self._tracing = Tracing(eager=options.eager_samples, fault=self.fail)
-        self._faults = Faults(self._names)
+        self._faults = faults(self._names)
         self._aftermath = Aftermath(
             options, self._names, self._faults, folder=folder.absolute(), note=self._identity.note
         )

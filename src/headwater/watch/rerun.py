@@ -13,6 +13,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from types import CodeType, FrameType
 from typing import Any
 
@@ -26,7 +27,7 @@ from headwater.replay.monitor import Event, Monitor
 from headwater.replay.slices import NotReplayable, Slice, slice_of
 from headwater.watch.door import Call
 from headwater.watch.names import Names
-from headwater.watch.stacks import NOWHERE, STACKS, Place
+from headwater.watch.stacks import NOWHERE, STACKS
 
 _MOST_NODES = 200_000
 _MOST_LOOKED_AT = 1000  # entries of a container that is searched for graphs
@@ -219,7 +220,7 @@ class _Found:
 
     def as_data(self, note: str) -> dict[str, Any]:
         return {
-            "event": None if self.event is None else _plain(self.event),
+            "event": None if self.event is None else plain_event(self.event),
             "reproduced": self.reproduced,
             "exact": self.exact,
             "handed": self.handed,
@@ -242,7 +243,7 @@ class _Rerun:
     def run(self) -> _Found:
         self.space = {**self.frame.f_globals, **self.frame.f_locals}
         self.wanted = signature(self.attempt.call.roots)
-        self.monitor = Monitor(self._locate)
+        self.monitor = Monitor(partial(located, self.attempt.names))
         code = compile(self.cut.module(), self.frame.f_code.co_filename, "exec", dont_inherit=True)
         code = _named(code, self.frame.f_code.co_name)
         originals = [(owner, vars(owner)["_engine_run_backward"]) for owner in _HOLDERS]
@@ -285,7 +286,7 @@ class _Rerun:
             self._judge(roots, lambda: original(roots, *args, **kwargs))
             raise _Done
 
-        _CATCHING.add(run_backward.__code__)
+        CATCHING.add(run_backward.__code__)
         return run_backward
 
     def _is_it(self, roots: Sequence[Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
@@ -300,7 +301,7 @@ class _Rerun:
         if _share_a_part(attempt.call.roots, roots):
             found.note = "a part of the loss was made before the statements that can be run again"
             return
-        before, after = _total(attempt.call.roots), _total(roots)
+        before, after = total(attempt.call.roots), total(roots)
         found.exact = before == after or (math.isnan(before) and math.isnan(after))
         close = found.exact or abs(before - after) <= _CLOSE * max(abs(before), abs(after))
         if not attempt.in_gradient:
@@ -334,50 +335,53 @@ class _Rerun:
         """Return what a tensor from outside is: "parameter NAME", "buffer NAME", "data NAME"."""
         infos = self.attempt.names.parameter_infos()
         for info, known in zip(infos, self.attempt.names.parameters, strict=True):
-            if _same(known.tensor(), tensor):
+            if same_storage(known.tensor(), tensor):
                 return f"parameter {info.name}"
         for name in sorted(self.cut.taken):
             value = self.space.get(name)
             if isinstance(value, nn.Module):
                 for path, buffer in value.named_buffers():
-                    if _same(buffer, tensor):
+                    if same_storage(buffer, tensor):
                         return f"buffer {path}"
         for name in sorted(self.cut.taken):
-            if any(_same(each, tensor) for each in tensors_in(self.space.get(name), depth=3)):
+            if any(
+                same_storage(each, tensor) for each in tensors_in(self.space.get(name), depth=3)
+            ):
                 return f"{'made' if name in self.cut.made else 'data'} {name}"
         return "leaf" if tensor.requires_grad else "data"
 
-    def _locate(self, node: Any) -> dict[str, Any]:
-        """Return where an operation stands, as plain data.
 
-        In a backward pass that is where its forward stood; but a backward that the user wrote in
-        Python has lines of its own, and so has what checkpointing runs again.
-        """
-        place, by_hand = STACKS.place_here(), node is not None and _within_users_code()
-        if node is not None and not by_hand:
-            place = STACKS.place_of(node)
-        return {**self._placed(place), "by_hand": by_hand}
+def located(names: Names, node: Any) -> dict[str, Any]:
+    """Return where an operation stands, as plain data.
 
-    def _placed(self, place: Place) -> dict[str, Any]:
-        names = self.attempt.names
-        root, path = (
-            names.path_of(place.module(), place.root()) if place is not NOWHERE else (-1, "")
-        )
-        return {
-            "file": place.user_file or place.file,
-            "line": place.user_line if place.user_file else place.line,
-            "function": place.function,
-            "module": names.full_path(root, path) if root >= 0 else "",
-        }
+    In a backward pass that is where its forward stood; but a backward that the user wrote in
+    Python has lines of its own (``by_hand``), and so has what checkpointing runs again.
+
+    Args:
+        names: Of the modules.
+        node: The autograd node that runs, None in a forward pass.
+    """
+    place, by_hand = STACKS.place_here(), node is not None and _within_users_code()
+    if node is not None and not by_hand:
+        place = STACKS.place_of(node)
+    root, path = names.path_of(place.module(), place.root()) if place is not NOWHERE else (-1, "")
+    return {
+        "file": place.user_file or place.file,
+        "line": place.user_line if place.user_file else place.line,
+        "function": place.function,
+        "module": names.full_path(root, path) if root >= 0 else "",
+        "by_hand": by_hand,
+    }
 
 
-_CATCHING: set[CodeType] = set()
+CATCHING: set[CodeType] = set()
+"""What stands between the script's call of backward and what runs within the pass."""
 
 
 def _within_users_code() -> bool:
     """Whether a frame of the user's, or a library's, runs within the backward pass."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code not in _CATCHING:
+    while frame is not None and frame.f_code not in CATCHING:
         if STACKS.is_users(frame.f_code):
             return True
         frame = frame.f_back
@@ -419,14 +423,16 @@ def _nodes(roots: Sequence[Tensor]) -> set[Any]:
     return met
 
 
-def _same(one: Tensor | None, other: Tensor) -> bool:
+def same_storage(one: Tensor | None, other: Tensor) -> bool:
+    """Whether two tensors have their entries in the same place."""
     try:
         return one is not None and one.untyped_storage()._cdata == other.untyped_storage()._cdata
     except (NotImplementedError, RuntimeError):
         return one is other
 
 
-def _total(roots: Sequence[Tensor]) -> float:
+def total(roots: Sequence[Tensor]) -> float:
+    """Return the sum of a graph's roots."""
     with torch.no_grad():
         return float(sum(float(root.detach().double().sum().item()) for root in roots))
 
@@ -435,7 +441,8 @@ def _named(code: CodeType, name: str) -> CodeType:
     return code.replace(co_name=name)
 
 
-def _plain(event: Event) -> dict[str, Any]:
+def plain_event(event: Event) -> dict[str, Any]:
+    """Return an event as JSON has it."""
     return {
         "operation": event.operation,
         "node": event.node,
