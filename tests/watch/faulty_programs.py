@@ -135,9 +135,9 @@ def batches_read_from_an_open_file() -> Left:
         with path.open("rb", buffering=0) as rows:
             for _ in range(7):
                 optimiser.zero_grad()
-                row = rows.read(len(lines[0]))
-                x = torch.tensor([float(each) for each in row.split()]).repeat(5, 2)
-                seen.append(row)
+                x = torch.tensor([float(each) for each in rows.read(len(lines[0])).split()])
+                x = x.repeat(5, 2)
+                seen.append(x[0, 0].item())
                 model(x).square().mean().backward()
                 optimiser.step()
     return left_by(model, optimiser, seen=seen)
