@@ -44,7 +44,7 @@ def test_the_script_ends_at_the_step_that_breaks_with_code_3(tmp_path: Path) -> 
         f"by log at train.py:{LINE} (--stop-on non-finite)"
     )
     assert observed.startswith("headwater: observed 8 steps, ")
-    assert found.startswith("headwater: error HW301 non-finite: At step 7 the loss ")
+    assert found.startswith("headwater: error HW301 non-finite: At step 7 log at train.py")
     assert following == "headwater: next: headwater show r"
 
     record = Run.open(tmp_path / "r")

@@ -6,6 +6,7 @@ Each does something that a second run of the same statements could be noticed by
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -134,9 +135,9 @@ def batches_read_from_an_open_file() -> Left:
         with path.open("rb", buffering=0) as rows:
             for _ in range(7):
                 optimiser.zero_grad()
-                row = rows.read(len(lines[0]))
-                x = torch.tensor([float(each) for each in row.split()]).repeat(5, 2)
-                seen.append(row)
+                x = torch.tensor([float(each) for each in rows.read(len(lines[0])).split()])
+                x = x.repeat(5, 2)
+                seen.append(x[0, 0].item())
                 model(x).square().mean().backward()
                 optimiser.step()
     return left_by(model, optimiser, seen=seen)
@@ -253,6 +254,24 @@ def threads_that_work_meanwhile() -> Left:
     return left_by(model, alive=threading.active_count())
 
 
+def a_script_that_listens_for_the_ends_of_its_children() -> Left:
+    """Hears of every child of its own that ends, and of no other."""
+    model, heard = nn.Linear(4, 1), []
+    before = signal.signal(signal.SIGCHLD, lambda number, _: heard.append(number))
+    own: list[int] = []
+    try:
+        for step in range(4):
+            (model(torch.ones(3, 4)).square() * (step < 2)).sum().log().backward()
+        alone = len(heard)
+        own.append(os.fork())
+        if own[0] == 0:
+            os._exit(7)
+        ended = os.waitpid(own[0], 0)[1]
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    return left_by(model, alone=alone, heard=heard, ended=ended)
+
+
 class Awkward(nn.Module):
     """Does something else in another process than the one that made it."""
 
@@ -290,4 +309,5 @@ FAULTY: tuple[Program, ...] = (
     a_checkpointed_block,
     a_closure,
     threads_that_work_meanwhile,
+    a_script_that_listens_for_the_ends_of_its_children,
 )

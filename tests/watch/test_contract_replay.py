@@ -172,6 +172,21 @@ def test_a_child_of_the_script_s_own_is_not_taken_from_it(tmp_path: Path) -> Non
     assert run.record.info.faults[0].reproduced
 
 
+def test_a_child_of_the_script_s_own_that_ends_meanwhile_is_heard_of() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGCHLD, lambda number, _: heard.append(number))
+    try:
+        own = os.fork()
+        if own == 0:
+            time.sleep(0.2)
+            os._exit(0)
+        assert in_child(lambda: {"slept": time.sleep(0.6)}, limit_s=20) == {"slept": None}
+        assert heard == [signal.SIGCHLD]
+        assert os.waitpid(own, 0)[0] == own
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 SCRIPT = """
     import atexit, os, sys, threading, warnings
     import torch

@@ -7,10 +7,11 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import torch
@@ -49,21 +50,8 @@ def in_child(work: Callable[[], dict[str, Any]], *, limit_s: float) -> dict[str,
         >>> in_child(lambda: {"answer": 6 * 7}, limit_s=10)
         {'answer': 42}
     """
-    reader, writer = os.pipe()
-    with warnings.catch_warnings():  # Python 3.12 warns of threads; the copy uses none of them
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process = os.fork()
-    if process == 0:
-        _be_the_child(work, writer)
-    os.close(writer)
-    try:
-        text = _received(reader, time.monotonic() + limit_s)
-    finally:
-        os.close(reader)
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)  # it has said all, or will not any more
-        with suppress(ChildProcessError):  # where SIGCHLD is ignored the system has reaped it
-            os.waitpid(process, 0)
+    with _unheard():
+        text = _answer(work, limit_s)
     if text is None:
         raise RuntimeError(f"it took longer than {limit_s:.0f} s")
     if not text:
@@ -72,6 +60,45 @@ def in_child(work: Callable[[], dict[str, Any]], *, limit_s: float) -> dict[str,
     if "failed" in found:
         raise RuntimeError(found["failed"])
     return found
+
+
+def _answer(work: Callable[[], dict[str, Any]], limit_s: float) -> bytes | None:
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():  # Python 3.12 warns of threads; the copy uses none of them
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = os.fork()
+    if process == 0:
+        _be_the_child(work, writer)
+    os.close(writer)
+    try:
+        return _received(reader, time.monotonic() + limit_s)
+    finally:
+        os.close(reader)
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)  # it has said all, or will not any more
+        with suppress(ChildProcessError):  # where SIGCHLD is ignored the system has reaped it
+            os.waitpid(process, 0)
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep the copy's end from a script that listens for the ends of its children.
+
+    The end of one of its own in the meantime is told to it afterwards.
+    """
+    heard = signal.getsignal(signal.SIGCHLD)
+    if not callable(heard) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, heard)
+        with suppress(ChildProcessError):  # it has none
+            ended = os.WEXITED | os.WSTOPPED | os.WCONTINUED
+            if os.waitid(os.P_ALL, 0, ended | os.WNOHANG | os.WNOWAIT) is not None:
+                heard(signal.SIGCHLD, None)
 
 
 def _received(reader: int, deadline: float) -> bytes | None:

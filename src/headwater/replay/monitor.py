@@ -98,6 +98,15 @@ class Monitor(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._locate = locate
         self._known: dict[int, _Known] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from hiding what follows from its compiler.
+
+        That would load the compiler at the first operation, for a second and a half; where it is
+        loaded, whoever uses the monitor has it run eagerly.
+        """
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headwater.records import Cause, Fault, Finding, Where
+from headwater.rules.expressions import instead
 from headwater.rules.wording import line
 
 if TYPE_CHECKING:
@@ -66,23 +67,14 @@ def _grown(facts: Facts, fault: Fault) -> float:
 def finding_of(facts: Facts, fault: Fault) -> Finding:
     """Say which operation broke the numbers, where, and why."""
     place = fault.where
-    what = {"loss": "the loss is not finite", "gradient": "a gradient is not finite",
-            "weight": "a weight is not finite"}[fault.seen_in]  # fmt: skip
-    way = "the backward of " if fault.phase == "backward" else ""
-    name = {"to": "a cast"}.get(fault.operation, fault.operation)
-    at = f" at {line(place)}" if place.line else ""
-    came = f"It was born in {way}{name}{at}: {fault.reason}"
-    if fault.phase in ("data", "update"):
-        came = f"The reason: {fault.reason}"
-    rate = _rate(facts) if fault.phase == "update" else ""
     parameters = [Where(parameter=name) for name in fault.parameters]
     by_update = fault.phase == "update" and parameters
-    advice = _ADVICE.get(fault.cause, "")
+    advice = _advice(facts, fault)
     causes: tuple[Cause, ...] = (Cause(cause=fault.cause, share=1.0, evidence=fault.reason),)
     grown = _grown(facts, fault) if fault.cause in _OVERFLOWS else 1.0
     if grown > GROWN:
         steps = f"the updates before had grown or moved weights {grown:.2g} times their size"
-        advice = f"But {steps}{_rate(facts)}. {_ADVICE['bad-update']}"
+        advice = f"But {steps}{_rate(facts)}: lower the learning rate, or clip the gradient's norm."
         causes = (
             Cause(cause="learning-rate-too-high", share=0.8, evidence=steps),
             Cause(cause=fault.cause, share=0.2, evidence=fault.reason),
@@ -95,13 +87,32 @@ def finding_of(facts: Facts, fault: Fault) -> Finding:
         first_step=fault.step,
         step=facts.last_step,
         where=tuple(parameters if by_update else [place, *parameters]),
-        message=f"At step {fault.step} {what}. {came}{rate}. {advice}".strip(),
+        message=f"At step {fault.step} {_came(facts, fault)}. {advice}".strip(),
         causes=causes,
         evidence=_evidence(fault),
         remedies=_REMEDIES.get(
             "bad-update" if grown > GROWN else fault.cause, ("stable-loss", "gradient-clipping")
         ),
     )
+
+
+def _came(facts: Facts, fault: Fault) -> str:
+    """Say what is not finite, what made it so, and why."""
+    what = {"loss": "the loss", "gradient": "a gradient", "weight": "a weight"}[fault.seen_in]
+    at = f" at {line(fault.where)}" if fault.where.line else ""
+    if fault.phase in ("data", "update"):
+        rate = _rate(facts) if fault.phase == "update" else ""
+        return f"{what} is not finite{at}: {fault.reason}{rate}"
+    way = "the backward of " if fault.phase == "backward" else ""
+    name = {"to": "a cast"}.get(fault.operation, fault.operation)
+    return f"{way}{name}{at} makes {what} not finite: {fault.reason}"
+
+
+def _advice(facts: Facts, fault: Fault) -> str:
+    stable = instead(facts, fault.where) if fault.where.line else ""
+    if stable:
+        return f"{stable[:1].upper()}{stable[1:]}."
+    return _ADVICE.get(fault.cause, "Look at what makes its inputs.")
 
 
 def _rate(facts: Facts) -> str:

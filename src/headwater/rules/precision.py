@@ -179,7 +179,7 @@ def _finding(facts: Facts, step: int, seen: list[Seen]) -> Finding:
         )
         after += "."
     else:
-        after = "Run once more with `--steps` around that step to see the operation."
+        after = "Run once more with `headwater run --rewind` to see the operation."
     places = (producer,) if producer is not None else ()
     return Finding(
         code="HW301",

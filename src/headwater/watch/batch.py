@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from headwater.replay.effects import effect
 from headwater.replay.slices import NotReplayable, Slice
 from headwater.watch.rerun import cuts_of, tensors_in
-from headwater.watch.stacks import STACKS
 
 _MOST_CHARACTERS = 1000  # of one statement
 
@@ -44,7 +43,7 @@ def batch_of(frames: Sequence[FrameType]) -> Batch:
     """
     notes: list[str] = []
     rest: dict[str, Any] = {}
-    for frame in (frame for frame in frames if STACKS.is_users(frame.f_code)):
+    for frame in frames:
         try:
             cut = cuts_of(frame)[-1]
         except NotReplayable as error:

@@ -239,9 +239,13 @@ def _handed(told: Fault, tensor: Figures, what: str) -> Fault:
         operation="",
         cause="bad-input",
         reason=f"{f'`{name}`' if name else 'data'} of shape {list(tensor.shape)} came with "
-        f"{_bad(tensor)} entries that are not finite{where}",
+        f"{_entries(_bad(tensor))} not finite{where}",
         inputs=(tensor,),
     )
+
+
+def _entries(number: int) -> str:
+    return "1 entry that is" if number == 1 else f"{number:,} entries that are"
 
 
 def _bad(tensor: Figures) -> int:

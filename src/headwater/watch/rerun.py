@@ -87,11 +87,15 @@ def _unshare(tensor: Tensor) -> None:
 
 
 def frames_here() -> tuple[FrameType, ...]:
-    """Return the frames that lead here, the innermost first."""
+    """Return the user's frames that lead here, the innermost first.
+
+    Not ours: a frame that holds itself keeps all below it alive, with the batch and its workers.
+    """
     frames: list[FrameType] = []
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        frames.append(frame)
+        if STACKS.is_users(frame.f_code):
+            frames.append(frame)
         frame = frame.f_back
     return tuple(frames)
 
@@ -105,8 +109,6 @@ def run_again(attempt: Attempt) -> dict[str, Any]:
     """
     notes: list[str] = []
     for frame in attempt.frames:
-        if not STACKS.is_users(frame.f_code):
-            continue
         try:
             cuts = cuts_of(frame)
         except NotReplayable as error:

@@ -75,6 +75,10 @@ class Step:
                 self.parameters.inherit(before.parameters)
 
 
+_ONE_NUMBER = 16
+"""Bytes that a loss takes at most."""
+
+
 @dataclass(slots=True)
 class LossScale:
     """Knows which tensor a gradient scaler has scaled, and by how much."""
@@ -93,7 +97,9 @@ class LossScale:
         scale = getattr(scaler, "_scale", None)
         if isinstance(output, Tensor) and isinstance(scale, Tensor) and scaler.is_enabled():
             self._output, self._scale = weakref.ref(output), scale
-            self._loss = loss.detach() if output.numel() == 1 else None  # its number, not its graph
+            # Its number, not its graph, nor the network's output that it may be an entry of.
+            alone = output.numel() == 1 and loss.untyped_storage().nbytes() <= _ONE_NUMBER
+            self._loss = loss.detach() if alone else None
 
     def of(self, call: Call) -> Scalar | None:
         """Return the scale of a backward call's root, or None if it was not scaled."""
