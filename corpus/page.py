@@ -28,13 +28,17 @@ A case is a training of {least} to {most} optimiser steps, recorded with every e
 It is labelled by what was injected and by what happened: a fault *did harm* where the network
 learnt under {harm:.0%} of what its healthy twin did, or where it is a fault whatever is learnt
 (parameters that no optimiser holds, a detached graph, a softmax too many). A training counts as
-healthy where nothing was injected and it learnt {progress:.0%} of its twin's or more. {harmless}
-trainings whose fault did no harm and {unclear} without a fault that learnt less count for neither.
+healthy where nothing was injected and it learnt {progress:.0%} of its twin's or more.
+{harmless} trainings whose fault did no harm and {unclear} without a fault that learnt less count for neither.
 
 An alarm is a finding of level warning or error, at the end of the training unless said otherwise;
 it *detects* a fault if its code is one that the fault can show as. The causes told are ranked by
 severity, then by confidence times share; causes that name another symptom are left out, as that
-symptom's finding carries its own. Line and layer are right where the place named first is.
+symptom's finding carries its own. Line and layer are right where the place named first is. First
+alarms are found by judging the record cut after 5, 10, 20, 40 and 70 % of the training.
+
+Not injected yet, so nothing here is said of them: float16 (precision-underflow, overflow-in-half),
+normalisation-depth, attention-collapse, requires-grad-off and inf-minus-inf.
 """
 
 
