@@ -29,7 +29,8 @@ It is labelled by what was injected and by what happened: a fault *did harm* whe
 learnt under {harm:.0%} of what its healthy twin did, or where it is a fault whatever is learnt
 (parameters that no optimiser holds, a detached graph, a softmax too many). A training counts as
 healthy where nothing was injected and it learnt {progress:.0%} of its twin's or more.
-{harmless} trainings whose fault did no harm and {unclear} without a fault that learnt less count for neither.
+{harmless} trainings whose fault did no harm, and {unclear} without a fault that learnt less, count
+for neither.
 
 An alarm is a finding of level warning or error, at the end of the training unless said otherwise;
 it *detects* a fault if its code is one that the fault can show as. The causes told are ranked by
