@@ -30,6 +30,8 @@ def why_not_forked() -> str:
         return f"a copy of a process is not safe on {sys.platform}"
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return "the process uses CUDA, which a copy of it cannot"
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return "the process is one of several, and the others would wait for its copy"
     return ""
 
 

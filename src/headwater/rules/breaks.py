@@ -38,6 +38,7 @@ _ADVICE = {
 }
 _REMEDIES = {
     "bad-input": ("clean-data",),
+    "masked-row": ("mask-guard",),
     "bad-update": ("lower-learning-rate", "gradient-clipping"),
     "overflow-in-half": ("float32-loss", "bfloat16"),
 }

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from headwater.records import Fault
+from headwater.watch.cuts import frames_here
 from headwater.watch.faults import Faults
 from headwater.watch.names import Names
 from headwater.watch.options import Options
 from headwater.watch.randomness import packable, random_states, uses_cuda
-from headwater.watch.rerun import frames_here
 from headwater.watch.statistics import Fetched, Scalar
 
 _SKIPS = 10

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from headwater.replay.effects import effect
 from headwater.replay.slices import NotReplayable, Slice
-from headwater.watch.rerun import cuts_of, tensors_in
+from headwater.watch.cuts import cuts_of, tensors_in
 
 _MOST_CHARACTERS = 1000  # of one statement
 

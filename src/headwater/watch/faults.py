@@ -20,9 +20,10 @@ from headwater.records import Fault, Figures, Phase, Where
 from headwater.replay.child import in_child, why_not_forked
 from headwater.replay.figures import is_finite
 from headwater.replay.reasons import Happening, forward_of, plain_name, reason
+from headwater.watch.cuts import frames_here
 from headwater.watch.door import Call
 from headwater.watch.names import Names
-from headwater.watch.rerun import Attempt, RandomState, frames_here, run_again
+from headwater.watch.rerun import Attempt, RandomState, run_again
 from headwater.watch.statistics import has_bad_gradient
 
 _LONGEST_S, _STEPS = 10.0, 20

@@ -21,18 +21,11 @@ from torch import Tensor
 from headwater.records import Fault
 from headwater.replay.figures import is_finite
 from headwater.replay.monitor import Event, Monitor
+from headwater.watch.cuts import frames_here, tensors_in
 from headwater.watch.door import Call
 from headwater.watch.faults import Faults, Seen, tell
 from headwater.watch.names import Names
-from headwater.watch.rerun import (
-    CATCHING,
-    frames_here,
-    located,
-    plain_event,
-    same_storage,
-    tensors_in,
-    total,
-)
+from headwater.watch.rerun import CATCHING, located, plain_event, same_storage, total
 from headwater.watch.stacks import STACKS
 
 
