@@ -146,7 +146,7 @@ class Course:
             return
         before = self._faults.replay_s
         (loss,) = self._aftermath.at_once([loss])
-        self._faults.loss_stands(call, self._step.number, loss, self._cadence.plain_s)
+        self._faults.loss_stands(call, self._step.number, loss)
         self._cadence.charge(before - self._faults.replay_s)
         self._aftermath.follow()
 
@@ -159,11 +159,9 @@ class Course:
             sizes = self._aftermath.at_once([size for _, size in taken])
             taken = [(index, size) for (index, _), size in zip(taken, sizes, strict=True)]
         if call.is_grad and self._losses.grad_trains and not call.creates_graph:
-            self._faults.results_stand(
-                call, self._step.number, results or (), self._cadence.plain_s
-            )
+            self._faults.results_stand(call, self._step.number, results or ())
         else:
-            self._faults.gradients_stand(call, self._step.number, taken, self._cadence.plain_s)
+            self._faults.gradients_stand(call, self._step.number, taken)
         self._cadence.charge(before - self._faults.replay_s)
         self._aftermath.follow()
 
@@ -316,7 +314,7 @@ class Course:
         if sampled:
             self._cadence.sampling()
         self._step = Step(number, sampled=sampled, pulsed=pulsed)
-        self._faults.step_begins(number, self._cadence.plain_s)
+        self._faults.step_begins(number)
         self._aftermath.step_begins()
         self._tracing.set(sampled)
         self._names.traced = self._names.traced or sampled

@@ -54,6 +54,10 @@ class Faults:
         self.found: list[Fault] = []
         self.replay_s = 0.0
         self._names = names
+        self.plain_s: Callable[[], float] = lambda: (
+            0.0
+        )  # what a step takes: a median, not for nothing
+        self._long_steps = False
         self._random: RandomState | None = None
         self._sentinel: Callable[[], Tensor | None] = lambda: None
         self._replays = 0
@@ -64,10 +68,10 @@ class Faults:
         certain = any(fault.confidence >= _LIKELY for fault in self.found)
         return certain or self._replays >= _MOST
 
-    def step_begins(self, _number: int, plain_s: float) -> None:
+    def step_begins(self, _number: int) -> None:
         """Keep the random state of a step's beginning."""
         if not self.settled:
-            self._random = RandomState.now(also_pythons=plain_s > _SHORT_S)
+            self._random = RandomState.now(also_pythons=self._long_steps)
 
     def forget_random_state(self) -> None:
         """Know no more how the step began."""
@@ -79,6 +83,7 @@ class Faults:
         A backward pass reaches the first layer last: what is not finite above it is not finite
         there. Of its parameters a bias is the least to look at.
         """
+        self._long_steps = self.plain_s() > _SHORT_S
         known = self._names.with_gradients()
         if known:
             index = min(known[:2], key=lambda pair: pair[1].numel())[0]
@@ -88,13 +93,13 @@ class Faults:
         """Return that parameter, weakly."""
         return self._sentinel if not self.settled else lambda: None
 
-    def loss_stands(self, call: Call, step: int, loss: Any, plain_s: float) -> None:
+    def loss_stands(self, call: Call, step: int, loss: Any) -> None:
         """Hear of a loss as its backward pass begins."""
         if isinstance(loss, float) and not isfinite(loss) and not self.settled:
-            self._look(call, step, "loss", frozenset(), plain_s)
+            self._look(call, step, "loss", frozenset())
 
     def gradients_stand(
-        self, call: Call, step: int, norms: Iterable[tuple[int, Any]] | None, plain_s: float
+        self, call: Call, step: int, norms: Iterable[tuple[int, Any]] | None
     ) -> None:
         """Hear that a backward pass is over; ``norms`` are the gradients' where they were taken."""
         if self.settled:
@@ -106,15 +111,13 @@ class Faults:
         else:
             bad = frozenset(i for i, norm in norms if isinstance(norm, float) and _odd(norm))
         if bad:
-            self._look(call, step, "gradient", bad, plain_s)
+            self._look(call, step, "gradient", bad)
 
-    def results_stand(
-        self, call: Call, step: int, results: Iterable[Tensor | None], plain_s: float
-    ) -> None:
+    def results_stand(self, call: Call, step: int, results: Iterable[Tensor | None]) -> None:
         """Hear which gradients a loop asked for that takes its steps by hand."""
         first = next((each for each in results if each is not None), None)
         if not self.settled and first is not None and first.is_cpu and not is_finite(first):
-            self._look(call, step, "gradient", frozenset(), plain_s)
+            self._look(call, step, "gradient", frozenset())
 
     def _shared(self) -> str:
         known = [parameter.tensor() for parameter in self._names.parameters]
@@ -129,10 +132,8 @@ class Faults:
             if tensor.grad is not None and _odd(float(tensor.grad.double().sum().item()))
         )
 
-    def _look(
-        self, call: Call, step: int, seen_in: Seen, bad: frozenset[int], plain_s: float
-    ) -> None:
-        began = time.perf_counter()
+    def _look(self, call: Call, step: int, seen_in: Seen, bad: frozenset[int]) -> None:
+        began, plain_s = time.perf_counter(), self.plain_s()
         infos = self._names.parameter_infos()
         fault = Fault(
             step=step,

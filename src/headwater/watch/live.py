@@ -64,7 +64,7 @@ class Live(Faults):
         """Never: the process ends with the answer."""
         return False
 
-    def step_begins(self, number: int, _plain_s: float) -> None:
+    def step_begins(self, number: int) -> None:
         """Put the monitor on in time; give up when it has been on in vain."""
         if number >= self._first and self._monitor is None:
             # Below the door's own frame stands the script's line that calls backward.

@@ -83,6 +83,7 @@ class Observation:
         self._recorder = Recorder(self._writer, self._changed_info, self._cadence.charge)
         self._tracing = Tracing(eager=options.eager_samples, fault=self.fail)
         self._faults = faults(self._names)
+        self._faults.plain_s = lambda: self._cadence.plain_s
         self._aftermath = Aftermath(
             options, self._names, self._faults, folder=folder.absolute(), note=self._identity.note
         )
