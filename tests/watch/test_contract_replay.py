@@ -35,9 +35,20 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+_BEFORE: set[int] = set()
+"""Children that the runner had already: another test's worker processes may outlive it."""
+
+
+@pytest.fixture(autouse=True)
+def _born_before() -> None:
+    _BEFORE.clear()
+    _BEFORE.update(children())
+
+
 def children() -> list[int]:
     tasks = Path("/proc/self/task").iterdir()
-    return [int(each) for task in tasks for each in (task / "children").read_text().split()]
+    found = [int(each) for task in tasks for each in (task / "children").read_text().split()]
+    return [each for each in found if each not in _BEFORE]
 
 
 def descriptors() -> list[str]:
