@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -46,8 +46,10 @@ def _born_before() -> None:
 
 
 def children() -> list[int]:
-    tasks = Path("/proc/self/task").iterdir()
-    found = [int(each) for task in tasks for each in (task / "children").read_text().split()]
+    found: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread that has ended since
+            found += map(int, (task / "children").read_text().split())
     return [each for each in found if each not in _BEFORE]
 
 
