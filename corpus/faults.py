@@ -57,7 +57,6 @@ def _set(text: str) -> frozenset[str]:
 ACTIVATIONS = _set("activation convolution-activation coder loop block-activation")
 WEIGHTS = _set("weights convolution coder loop block-weights")
 HIDDEN = ACTIVATIONS | WEIGHTS
-HEADS = _set("head convolution-head coder-head loop-head block-head cell-head")
 DETACH = _set("detach convolution-detach coder-detach loop-detach block-detach")
 
 

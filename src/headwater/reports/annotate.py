@@ -107,8 +107,8 @@ def short_path(file: str, folders: Sequence[str]) -> str:
     """Return ``file`` relative to the first of ``folders`` that it lies below.
 
     Example:
-        >>> short_path("/home/me/work/net.py", ["/c", "/home/me"]), short_path("/a/b.py", ["/c"])
-        ('work/net.py', '/a/b.py')
+        >>> short_path("/a/nets/net.py", ["/c", "/a"]), short_path("/a/b.py", ["/c"])
+        ('nets/net.py', '/a/b.py')
     """
     path = PurePath(file)
     for folder in folders:

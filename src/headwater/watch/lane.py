@@ -26,7 +26,8 @@ _function_modes = torch._C._len_torch_function_stack
 
 STEP_S = 2.7e-5
 """What a step in the lane is charged: asking the clock at both ends would cost as much again.
-`benchmarks/lane.py` measures it: 26 and 30 us on steps of 1.3 ms."""
+`benchmarks/lane.py` measures it: 26 and 30 us on steps of 1.3 ms on a quiet machine, before one
+gradient was looked at as well; 25 to 35 us since, on a busy one."""
 
 
 class Lane:

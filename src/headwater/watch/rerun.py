@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
-from headwater.records import Figures
-from headwater.replay.figures import is_finite
+from headwater.replay.figures import figures, is_finite
 from headwater.replay.monitor import Event, Monitor
 from headwater.replay.slices import NotReplayable, Slice
 from headwater.watch.cuts import cuts_of, tensors_in
@@ -142,7 +141,7 @@ class _Rerun:
         self.wanted = signature(self.attempt.call.roots)
         self.monitor = Monitor(partial(located, self.attempt.names))
         code = compile(self.cut.module(), self.frame.f_code.co_filename, "exec", dont_inherit=True)
-        code = _named(code, self.frame.f_code.co_name)
+        code = code.replace(co_name=self.frame.f_code.co_name)
         originals = [(owner, vars(owner)["_engine_run_backward"]) for owner in _HOLDERS]
         for owner, original in originals:
             vars(owner)["_engine_run_backward"] = self._catch(original)
@@ -291,33 +290,31 @@ _ALIASES = {"ReshapeAliasBackward0": "ViewBackward0"}
 
 def signature(roots: Sequence[Tensor]) -> list[str]:
     """Return the names of a graph's nodes, in an order that depends on the graph alone."""
-    waiting: list[Any] = [root.grad_fn for root in roots if root.grad_fn is not None]
-    met, names = set(waiting), list[str]()
-    while waiting and len(names) < _MOST_NODES:
-        node = waiting.pop()
-        name = node.name() if not isinstance(node, BackwardCFunction) else type(node).__name__
-        names.append(_ALIASES.get(name, name))
-        for child, _ in node.next_functions:
-            if child is not None and child not in met:
-                met.add(child)
-                waiting.append(child)
-    return names
+    names = [
+        node.name() if not isinstance(node, BackwardCFunction) else type(node).__name__
+        for node in _nodes(roots)
+    ]
+    return [_ALIASES.get(name, name) for name in names]
 
 
 def _share_a_part(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
     """Whether two graphs have a node in common that is more than a parameter's."""
-    return any(not hasattr(node, "variable") for node in _nodes(one) & _nodes(other))
+    common = set(_nodes(one)).intersection(_nodes(other))
+    return any(not hasattr(node, "variable") for node in common)
 
 
-def _nodes(roots: Sequence[Tensor]) -> set[Any]:
+def _nodes(roots: Sequence[Tensor]) -> list[Any]:
+    """Return a graph's nodes, each once, in the order in which they are met from the roots on."""
     waiting: list[Any] = [root.grad_fn for root in roots if root.grad_fn is not None]
-    met = set(waiting)
-    while waiting and len(met) < _MOST_NODES:
-        for child, _ in waiting.pop().next_functions:
+    met, nodes = set(waiting), list[Any]()
+    while waiting and len(nodes) < _MOST_NODES:
+        node = waiting.pop()
+        nodes.append(node)
+        for child, _ in node.next_functions:
             if child is not None and child not in met:
                 met.add(child)
                 waiting.append(child)
-    return met
+    return nodes
 
 
 def same_storage(one: Tensor | None, other: Tensor) -> bool:
@@ -334,10 +331,6 @@ def total(roots: Sequence[Tensor]) -> float:
         return float(sum(float(root.detach().double().sum().item()) for root in roots))
 
 
-def _named(code: CodeType, name: str) -> CodeType:
-    return code.replace(co_name=name)
-
-
 def plain_event(event: Event) -> dict[str, Any]:
     """Return an event as JSON has it."""
     return {
@@ -349,14 +342,8 @@ def plain_event(event: Event) -> dict[str, Any]:
         "deliberate": event.deliberate,
         "makes_nan": event.makes_nan,
         "outside": event.outside,
-        "tensor": None if event.tensor is None else asdict(_figures(event.tensor)),
+        "tensor": None if event.tensor is None else asdict(figures(event.tensor)),
     }
-
-
-def _figures(tensor: Tensor) -> Figures:
-    from headwater.replay.figures import figures
-
-    return figures(tensor.detach())
 
 
 def _ignore(_error: Exception) -> None:
