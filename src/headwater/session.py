@@ -39,7 +39,7 @@ class watch:  # noqa: N801  # it is used as a function
         optimizer: Accepted so that a run whose optimiser never steps still knows what it holds.
         out: Folder of the record; by default a new one under ``headwater-runs``.
         overhead: Share of the time that observing may take.
-        every: Sample every Nth step, whatever it costs.
+        every: Sample every Nth step, and 1, 2, 4, … before the first N, whatever it costs.
         steps: Sample the steps from the first up to, not including, the second.
         eager_samples: Run compiled regions uncompiled on sampled steps; changes their arithmetic.
         stop_on: ``"non-finite"`` raises `TrainingStoppedError` out of the backward pass of the step

@@ -140,3 +140,19 @@ def test_a_step_that_is_asked_for_is_the_one_that_is_shown(tmp_path: Path) -> No
     assert newest is not None
     assert second is not None
     assert (newest.step, second.step) == (3, 1)
+
+
+def test_a_sample_of_nothing_but_nan_is_passed_over_for_the_last_that_has_a_number(
+    tmp_path: Path,
+) -> None:
+    nan = float("nan")
+    rows = [
+        {"step": step, "parameter": 0, **_counts([value, value], "gradient")}
+        for step, value in enumerate([0.5, 0.25, nan, nan])
+    ]
+    nodes = [made_up.node(0, -1, step=step) for step in range(4)]
+    run = made_up.run(tmp_path, pulse=[{"loss": 0.7}] * 4, sites=nodes, parameters=rows)
+    last, asked = _report(run).precision, _report(run, step=3).precision
+    assert last is not None
+    assert asked is not None
+    assert (last.step, asked.step) == (1, 3)

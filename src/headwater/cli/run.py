@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser, /) -> None:
         "--out", metavar="DIR", type=Path, help="the run's folder; else a new one in headwater-runs"
     )
     add("--overhead", metavar="SHARE", default="1%", help="the observer's budget (default: 1%%)")
-    add("--every", metavar="N", help="sample every Nth step, whatever it costs")
+    add("--every", metavar="N", help="sample every Nth step, and 1, 2, 4, … before the first N")
     add("--steps", metavar="A:B", help="sample the steps from A to before B, whatever it costs")
     add("--eager-samples", action="store_true", help="run compiled code uncompiled where sampled")
     add("--stop-on", choices=("non-finite",), help="end the training at the step that breaks")

@@ -14,7 +14,14 @@ from headwater.reports.annotate import short_path, spot
 from headwater.reports.cells import clean, fit, paragraph
 from headwater.reports.numbers import share
 from headwater.reports.view import ExpressionRow, FormatRow, FormatShares, Precision
-from headwater.runs.spectra import Made, gradient_dtypes, gradients, outputs
+from headwater.runs.spectra import (
+    NEWEST,
+    Made,
+    Spectra,
+    gradient_dtypes,
+    gradients,
+    outputs,
+)
 from headwater.theory.precision import is_format
 from headwater.theory.spectrum import (
     FORECASTS,
@@ -33,11 +40,15 @@ _NAMES = ("zero", "subn.", "near")
 
 
 def precision(run: Run, step: int | None = None) -> Precision | None:
-    """Return what the newest sample with counts (or that of a step) says; None without counts."""
+    """Return what the newest sample with counts (or that of a step) says; None without counts.
+
+    A sample of nothing but NaN tells nothing of formats, so the newest is one with a number in it.
+    """
+    newest = NEWEST if step is None else 1
     after = None if step is None else step + 1
-    found = gradients(run, after, newest=1)
-    made = outputs(run, after, newest=1)
-    at = max([*found, *(one.step for one in made)], default=None)
+    found = gradients(run, after, newest)
+    made = outputs(run, after, newest)
+    at = _telling(found, made)
     if at is None or (step is not None and at != step):
         return None
     raw = found.get(at, {})
@@ -52,6 +63,14 @@ def precision(run: Run, step: int | None = None) -> Precision | None:
         rows=(*_used(raw, used, put_out), *_forecasts(mine, used, put_out)),
         said=_said(run, mine, used),
     )
+
+
+def _telling(found: Spectra, made: Sequence[Made]) -> int | None:
+    """Return the newest step with a finite entry, the newest of all if none has; None if empty."""
+    seen = [(step, one) for step, ones in found.items() for one in ones.values()]
+    seen += [(one.step, one.spectrum) for one in made]
+    steps = [step for step, one in seen if one.total > one.nonfinite]
+    return max(steps, default=max((step for step, _ in seen), default=None))
 
 
 def _used(

@@ -141,7 +141,7 @@ class Cadence:
     def wants_sample(self, step: int, elapsed_s: float, optimisers: int) -> bool:
         """Whether the full ledger is taken at ``step``, the next one; to be asked once a step."""
         if self.options.every is not None:
-            return step // max(1, optimisers) % self.options.every == 0  # a GAN's two alike
+            return _named(step // max(1, optimisers), self.options.every)  # a GAN's two alike
         if self.options.steps is not None:
             start, stop = self.options.steps
             return start <= step < stop
@@ -169,3 +169,11 @@ class Cadence:
             grant = min(_GRANT_S, _AT_ONCE_S + _GRANT_RATE * elapsed_s)
             return wanted <= max(grant, budget)
         return wanted <= budget and elapsed_s - self._last_s >= elapsed_s / _SPREAD + 0.1
+
+
+def _named(turn: int, every: int) -> bool:
+    """Whether an interval names a step: each Nth, and 1, 2, 4, … before the first N.
+
+    What is wrong from the start shows there, and no verdict rests on fewer than three samples.
+    """
+    return turn % every == 0 or (turn < every and turn & (turn - 1) == 0)

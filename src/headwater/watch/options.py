@@ -15,10 +15,11 @@ class Options:
     """How much to observe, and when.
 
     ``overhead`` is the share of the run's time the observer may take (0.01 is 1 %); ``every``
-    samples every Nth step and ``steps`` the steps from the first up to, not including, the
-    second, whatever that costs. ``eager_samples`` runs compiled regions uncompiled on sampled
-    steps, which opens them but changes those steps' arithmetic. ``stop_on`` ends the training
-    where numbers stop being finite, and ``keep_state`` keeps the state of that step.
+    samples every Nth step, and steps 1, 2, 4, … before the first N; ``steps`` the steps from the
+    first up to, not including, the second, whatever that costs. ``eager_samples`` runs compiled
+    regions uncompiled on sampled steps, which opens them but changes those steps' arithmetic.
+    ``stop_on`` ends the training where numbers stop being finite, and ``keep_state`` keeps the
+    state of that step.
     """
 
     overhead: float = 0.01
