@@ -53,6 +53,8 @@ to them as can be: an alarm of theirs counts as detection whenever it was given,
 and if it has any relation to the fault; a cause counts if any of theirs is right, where Headwater's
 has to be the first. A line more is each tool without the rules that speak on over {loud:.0%} of
 these very healthy trainings, which nobody can know beforehand. None of them names lines.
+UMLAUT warns wherever an input is beyond 1; the record knows their root mean square only, so that
+here it is silent where that is not.
 """
 
 

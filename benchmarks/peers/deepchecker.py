@@ -6,7 +6,8 @@ what they are held against.
 
 It trains 200 iterations on one batch of 50 examples of its own; here its checks look at the first
 200 steps of the training itself, from the tenth on, at each sample. One batch is learnt by heart
-and then left alone: here the checks end once the loss is a twentieth of the first, in its favour.
+and then left alone: here the checks end once the loss is a twentieth of the first, or of one where
+that is more, in its favour.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Thresholds:
 
 LIMITS = Thresholds()
 LEARNT = 0.05
-"""Share of the first loss at which the one batch counts as learnt; ours, as said above."""
+"""Share of the first loss, or of 1, at which the batch counts as learnt; ours, as said above."""
 
 Found = Iterator[tuple[str, int | None]]
 
@@ -86,7 +87,7 @@ def _until(columns: Columns) -> int:
     if not len(columns.loss):
         return -1
     parts = [part.mean() for part in _periods(columns.loss)]
-    learnt = np.flatnonzero(np.array(parts) < LEARNT * columns.loss[0])
+    learnt = np.flatnonzero(np.array(parts) < LEARNT * max(columns.loss[0], 1.0))
     end = LIMITS.period * int(learnt[0]) if len(learnt) else LIMITS.iterations
     return min(end, LIMITS.iterations)
 

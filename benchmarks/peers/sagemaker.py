@@ -233,7 +233,7 @@ PEER = Peer(
         "TensorVariance": "both of its thresholds are None by default",
         "ClassImbalance, Confusion": "labels and predictions are not in the record",
         "Overfit, Overtraining": "no validation loss",
-        "StalledTrainingRule": "it waits for half an hour without a step",
+        "StalledTrainingRule": "of steps that no longer come, not of learning",
         "CheckInputImages, NLPSequenceRatio": "inputs are not in the record",
         "SimilarAcrossRuns": "compares with another run",
         "TreeDepth, FeatureImportanceOverweight": "XGBoost only",
