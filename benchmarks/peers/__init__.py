@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from benchmarks.peers import autotrainer, deepchecker, sagemaker, umlaut
 from benchmarks.peers.alarms import Alarm, Peer
 from benchmarks.peers.columns import Columns
@@ -33,7 +34,11 @@ class Heard:
 
 def judge(run: Run) -> Heard:
     """Return what each peer says of a run, over all of it."""
-    columns = Columns(run)
+    with np.errstate(all="ignore"):  # a broken training's figures divide by zero and overflow
+        return _judge(Columns(run))
+
+
+def _judge(columns: Columns) -> Heard:
     ratio = autotrainer.first_over_last(columns)
     firsts = columns.gradient[:, columns.weights[0]] if len(ratio) else ratio
     return Heard(

@@ -157,7 +157,8 @@ class Columns:
 
         Exact were the examples' errors independent; else up to the root of the batch too large.
         """
-        if not len(self.weights) or "Embedding" in self.operations:
+        nothing = not len(self.weights) or not len(self.run.site_rows)
+        if nothing or "Embedding" in self.operations:
             return math.nan
         wanted = self.weights[0]
         table = self.run.site_rows
@@ -207,7 +208,7 @@ def _ninetieth(exponent: int | None, counts: Sequence[int] | None, zeros: int | 
         return 0.0 if zeros else math.nan
     below = zeros + np.cumsum(counts)
     place = int(np.searchsorted(below, 0.9 * below[-1]))
-    return 0.0 if 0.9 * below[-1] <= zeros else float(2.0 ** (exponent + place + 1))
+    return 0.0 if 0.9 * below[-1] <= zeros else float(np.exp2(exponent + place + 1.0))
 
 
 def first(steps: Ints, hits: npt.NDArray[np.bool_]) -> int | None:

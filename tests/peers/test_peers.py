@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import made_up
 import numpy as np
 import pytest
 from benchmarks import peers
@@ -127,6 +128,23 @@ def test_the_mean_of_a_gradient_is_told_from_its_exponents(tmp_path: Path) -> No
     read = columns(tmp_path, HEALTHY, row=row)
     assert read.mean_gradient[0, 0] == pytest.approx(entries.mean(), rel=0.1)
     assert read.wide_gradient[0, 0] >= np.quantile(entries, 0.9)
+
+
+def test_a_record_of_a_training_killed_at_once_is_judged_in_silence(tmp_path: Path) -> None:
+    for pulse in ([], [{"loss": None}], [{"loss": 0.7, "gradient_norms": [1.0]}]):
+        heard = peers.judge(made_up.run(tmp_path, pulse=pulse))
+        assert not any(heard.alarms.values())
+
+
+def test_figures_out_of_all_range_are_judged_all_the_same(tmp_path: Path) -> None:
+    wild = columns(
+        tmp_path, [1e300, math.inf, math.nan] * 30, norms=(math.inf, 0.0),
+        row={"gradient_exponent": 1023, "weight_norm": math.inf},
+        layer={"variance": math.inf, "mean": math.nan},
+    )  # fmt: skip
+    said = peers.judge(wild.run).alarms
+    assert {alarm.rule for alarm in said["SageMaker Debugger"]} >= {"ExplodingTensor"}
+    assert {alarm.rule for alarm in said["TheDeepChecker"]} >= {"not_finite"}
 
 
 @pytest.mark.parametrize("module", [sagemaker, autotrainer, deepchecker, umlaut])
