@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from benchmarks.peers import Heard
+from benchmarks.peers import judge as peers_judge
+
 from corpus.cases import Case
 from corpus.cutting import Cut
 from corpus.recording import folder_of, outdated
@@ -38,7 +41,8 @@ class Judged:
 
     ``alarms`` are the findings of level warning or error, most severe and sure first; ``early``
     has for each of ``CUTS`` the codes of the alarms there; ``reasons`` each rule's own words,
-    ``lines`` those that carry a mark of the faults, empty where they have none.
+    ``lines`` those that carry a mark of the faults, empty where they have none; ``peers`` what
+    other tools say of the same record.
     """
 
     case: Case
@@ -49,6 +53,7 @@ class Judged:
     reasons: Mapping[str, str]
     layers: Sequence[str]
     lines: frozenset[tuple[str, int]]
+    peers: Heard | None = None
 
     @property
     def share_learnt(self) -> float:
@@ -152,6 +157,7 @@ def judge_one(case: Case) -> Judged:
         reasons={verdict.code: f"{verdict.answer}: {verdict.reason}" for verdict in verdicts},
         layers=_outcome(case.name)["layers"],
         lines=_marked(run, case),
+        peers=peers_judge(run),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from corpus.cases import all_cases
 from corpus.judging import LEARNT_LESS, PROGRESS
+from corpus.peers import LOUD, known_figures, left_out, rules, tools
 from corpus.scoring import (
     Score,
     by_fault,
@@ -40,6 +41,20 @@ alarms are found by judging the record cut after 5, 10, 20, 40 and 70 % of the t
 
 Not injected yet, so nothing here is said of them: float16 (precision-underflow, overflow-in-half),
 normalisation-depth, attention-collapse, requires-grad-off and inf-minus-inf.
+"""
+
+_PEERS = """## Peers on the same trainings
+
+Rules of other tools, re-stated from their documents and sources as functions of the same records
+(`benchmarks/peers/`, where each threshold has its source, and each rule says what the record lacks
+and in whose favour that errs). They look at one training as a user would run it; what they do by
+trainings of their own, with validation data or with labels is left out. The tables are as generous
+to them as can be: an alarm of theirs counts as detection whenever it was given, also if it ceased,
+and if it has any relation to the fault; a cause counts if any of theirs is right, where Headwater's
+has to be the first. A line more is each tool without the rules that speak on over {loud:.0%} of
+these very healthy trainings, which nobody can know beforehand. None of them names lines.
+UMLAUT warns wherever an input is beyond 1; the record knows their root mean square only, so that
+here it is silent where that is not.
 """
 
 
@@ -81,6 +96,7 @@ def page(found: Score) -> str:
         "## How sure is sure\n\nOf the alarms told with a confidence, those that fit a fault that "
         "did harm.",
         _table(("confidence", "fits"), reliability(found)),
+        *_peers(found),
         "## Missed, and why\n\nEach harmful case without a fitting alarm, what it learnt of its "
         "twin's, and the words of the rules\nthat could have spoken.",
         _list(missed_lines(found)),
@@ -88,6 +104,22 @@ def page(found: Score) -> str:
         _list(false_lines(found)),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _peers(found: Score) -> list[str]:
+    head = (
+        "tool", "related alarm", "any alarm", "healthy alarmed", "cause right", "line right",
+        "first alarm",
+    )  # fmt: skip
+    return [
+        _PEERS.format(loud=LOUD),
+        _table(head, tools(found.harmed, found.healthy)),
+        "What they are known for, on this corpus:",
+        _list(known_figures(found.harmed, found.healthy)),
+        "Each rule, of the harmful faults that it is related to, and of the healthy trainings:",
+        _table(("rule", "detects", "false alarms"), rules(found.harmed, found.healthy)),
+        _list(left_out()),
+    ]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from corpus.cases import all_cases
 from corpus.judging import Judged, judge_all
+from corpus.peers import known_figures, percent, rules, tools
 from headwater.lab.intervals import Estimate, share
 from headwater.rules import RULES
 
@@ -58,13 +59,6 @@ def _share(values: Sequence[bool | None]) -> Estimate:
     return share(np.array([value for value in values if value is not None], dtype=bool))
 
 
-def _percent(estimate: Estimate) -> str:
-    if not estimate.count:
-        return "none"
-    low, high = 100 * estimate.low, 100 * estimate.high
-    return f"{100 * estimate.value:.1f} % [{low:.1f}, {high:.1f}] of {estimate.count}"
-
-
 def headline(found: Score) -> list[tuple[str, str, str]]:
     """Return the figures that the whole is judged by: what, its target, what was measured."""
     firsts = [one.first_alarm for one in found.told]
@@ -86,7 +80,7 @@ def headline(found: Score) -> list[tuple[str, str, str]]:
     )  # fmt: skip
     first = f"{100 * np.median(at):.0f} %" if at else "none"
     return [
-        *((what, target, _percent(_share(values))) for what, target, values in shares),
+        *((what, target, percent(_share(values))) for what, target, values in shares),
         ("first alarm, median part of the training", "10 %", first),
     ]
 
@@ -103,7 +97,7 @@ def by_fault(found: Score) -> list[list[str]]:
         first = f"{100 * np.median(firsts):.0f} %" if firsts else ""
         told = Counter((one.causes or ["nothing"])[0] for one in cases)
         rows.append([
-            name, _percent(detected), _count([one.cause_right(1) for one in cases]),
+            name, percent(detected), _count([one.cause_right(1) for one in cases]),
             _count([one.cause_right(2) for one in cases]),
             _count([one.line_right for one in cases]), _count([one.layer_right for one in cases]),
             first, ", ".join(f"{cause} {number}" for cause, number in told.most_common(3)),
@@ -126,8 +120,8 @@ def by_rule(found: Score) -> list[list[str]]:
         others = [one for one in found.harmed if code not in one.codes]
         aside = [any(alarm.code == code for alarm in one.alarms) for one in others]
         rows.append([
-            f"{code} {rule.symptom}", _percent(_share(said)), _percent(_share(false)),
-            _percent(_share(aside)),
+            f"{code} {rule.symptom}", percent(_share(said)), percent(_share(false)),
+            percent(_share(aside)),
         ])  # fmt: skip
     return rows
 
@@ -159,7 +153,7 @@ def reliability(found: Score) -> list[list[str]]:
     rows = []
     for low, high in pairwise(ends):
         inside = [right for confidence, right in alarms if low <= confidence < high]
-        rows.append([f"{low:.2f} to {min(high, 1):.2f}", _percent(_share(inside))])
+        rows.append([f"{low:.2f} to {min(high, 1):.2f}", percent(_share(inside))])
     return rows
 
 
@@ -196,10 +190,12 @@ def main() -> None:
     found = score(judged)
     for what, target, value in headline(found):
         print(f"{what:52} {value}{f'   (wanted {target})' if target else ''}")
-    for table in (by_rule(found), by_fault(found), reliability(found)):
+    peers = tools(found.harmed, found.healthy), rules(found.harmed, found.healthy)
+    for table in (by_rule(found), by_fault(found), reliability(found), *peers):
         print()
         for row in table:
             print("  ".join(f"{cell:26}" for cell in row).rstrip())
+    print("\n" + "\n".join(known_figures(found.harmed, found.healthy)))
     if options.missed:
         print("\n" + "\n".join([*missed_lines(found), "", *false_lines(found)]))
     print(f"{len(judged)} cases judged in {time.monotonic() - start:.0f} s", file=sys.stderr)
