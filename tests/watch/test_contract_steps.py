@@ -68,7 +68,7 @@ def by_accumulating_three(model: nn.Module, loss: Tensor, number: int) -> None:
 
 OPTIONS: tuple[tuple[dict[str, Any], Callable[[int], list[int]]], ...] = (
     ({"every": 1}, lambda steps: list(range(steps))),
-    ({"every": 3}, lambda steps: list(range(0, steps, 3))),
+    ({"every": 3}, lambda steps: [s for s in range(steps) if s % 3 == 0 or s < 3]),
     ({"overhead": 1.0, "steps": (2, 4)}, lambda steps: [s for s in (2, 3) if s < steps]),
 )
 

@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from headwater.records import Fault
 from headwater.watch.cuts import frames_here
 from headwater.watch.faults import Faults
 from headwater.watch.names import Names
 from headwater.watch.options import Options
-from headwater.watch.randomness import packable, random_states, uses_cuda
+from headwater.watch.randomness import packable, random_states
+from headwater.watch.reach import is_captured
 from headwater.watch.statistics import Fetched, Scalar
 
 _SKIPS = 10
@@ -60,12 +59,12 @@ class Aftermath:
 
     def step_begins(self) -> None:
         """Remember the random states that the step begins with."""
-        if self._keeps and not self._why and not _is_captured():
+        if self._keeps and not self._why and not is_captured():
             self._random = random_states()
 
     def at_once(self, scalars: Sequence[Scalar]) -> list[float] | Sequence[Scalar]:
         """Return figures as numbers, waiting for a device, unless its work is being captured."""
-        if not self.watches or all(isinstance(each, float) for each in scalars) or _is_captured():
+        if not self.watches or all(isinstance(each, float) for each in scalars) or is_captured():
             return scalars
         return Fetched(scalars).values()
 
@@ -158,7 +157,3 @@ def _words(fault: Fault) -> str:
     if fault.confidence > 0.5 and fault.operation and fault.where.file:
         told += f", by {fault.operation} at {Path(fault.where.file).name}:{fault.where.line}"
     return told
-
-
-def _is_captured() -> bool:
-    return uses_cuda() and torch.cuda.is_current_stream_capturing()

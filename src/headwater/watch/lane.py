@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from headwater.watch.aside import never_compile
+from headwater.watch.reach import is_captured
 from headwater.watch.statistics import Scalar, has_bad_gradient, read_scalar
 
 _dispatch_modes = torch._C._len_torch_dispatch_stack
@@ -89,7 +90,7 @@ class Lane:
             loss = read_scalar(root)
         except Exception:  # as of a tensor that stands for several: the whole way knows
             return False
-        if loss - loss != 0 and type(loss) is float:
+        if type(loss) is float and loss - loss != 0:  # on a device the question would wait for it
             return False
         self.losses.append(loss)
         return True
@@ -116,7 +117,7 @@ class Lane:
 
 def _is_ready(root: Tensor) -> bool:
     """Whether reading a loss on a device would not become a part of a captured graph."""
-    return root.is_cuda and not torch.cuda.is_current_stream_capturing()
+    return root.is_cuda and not is_captured()
 
 
 never_compile(has_bad_gradient)

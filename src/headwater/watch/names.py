@@ -66,6 +66,7 @@ class _Known:
     groups: int = 1
     optimiser: int | None = None
     got_gradient: bool = False
+    device: str = ""
 
     def look(self, tensor: Tensor | None) -> None:
         """Take in what may change: lazy ones get a shape, frozen ones thaw, models are cast."""
@@ -73,6 +74,7 @@ class _Known:
             self.shape = () if is_lazy(tensor) else tuple(tensor.shape)
             self.dtype = str(tensor.dtype).removeprefix("torch.")
             self.requires_grad = tensor.requires_grad
+            self.device = str(tensor.device)
 
 
 @dataclass(slots=True)
@@ -271,9 +273,10 @@ class Names:
         }
 
     def devices(self) -> tuple[str, ...]:
-        """Return the devices that hold parameters."""
-        tensors = [known.tensor() for known in self.parameters]
-        return tuple(sorted({str(tensor.device) for tensor in tensors if tensor is not None}))
+        """Return the devices that hold parameters, or held those that are gone by now."""
+        for known in self.parameters:
+            known.look(known.tensor())
+        return tuple(sorted({known.device for known in self.parameters if known.device}))
 
     def parameter_infos(self) -> tuple[ParameterInfo, ...]:
         """Return all parameters with the names and facts known by now."""

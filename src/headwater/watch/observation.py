@@ -33,6 +33,7 @@ from headwater.watch.faults import Faults
 from headwater.watch.identity import Identity
 from headwater.watch.names import Names
 from headwater.watch.options import Options
+from headwater.watch.reach import is_captured
 from headwater.watch.recorder import Recorder
 from headwater.watch.samples import Sampler
 from headwater.watch.sites import SiteTable
@@ -199,7 +200,8 @@ class Observation:
 
     def backward_unseen(self, why: str) -> None:
         """Hear of a backward pass that is left alone."""
-        self._hear(self._identity.note, why)
+        if self._concerns_us():
+            self._guard(self._identity.note, why)
 
     def step_begins(self, optimiser: Optimizer) -> None:
         """Hear that an optimiser is about to step."""
@@ -243,7 +245,8 @@ class Observation:
     # ------------------------------------------------------------ the guard
 
     def _hear(self, method: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
-        return self._guard(method, *args, **kwargs) if self._concerns_us() else None
+        heard = self._concerns_us() and not is_captured()
+        return self._guard(method, *args, **kwargs) if heard else None
 
     def _guard(self, method: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
         """Keep our faults from the training, and put the time we take on the account."""

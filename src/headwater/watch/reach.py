@@ -38,8 +38,7 @@ def out_of_reach(roots: Sequence[Any], gradients: Sequence[Any]) -> str | None:
     """
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return FUNCTIONAL
-    on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    if on_gpu and torch.cuda.is_current_stream_capturing():
+    if is_captured():
         return CAPTURED
     if torch._C._len_torch_dispatch_stack() and any(map(torch._C._get_dispatch_mode, _TRACING)):
         return ""  # a compiler or an estimator of memory at work: there are no numbers
@@ -49,6 +48,20 @@ def out_of_reach(roots: Sequence[Any], gradients: Sequence[Any]) -> str | None:
     if any(isinstance(each, Tensor) and batched(each) for each in gradients):
         return BATCHED
     return None
+
+
+def is_captured() -> bool:
+    """Whether what is called now becomes a part of a CUDA graph, or would break its capture.
+
+    Whatever is launched then is replayed for ever, and to ask an event is an error that ends the
+    capture. One rule for all: nothing is read, copied or asked meanwhile.
+
+    Example:
+        >>> is_captured()
+        False
+    """
+    on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return on_gpu and torch.cuda.is_current_stream_capturing()
 
 
 def compiles_autograd() -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.watch.reach import is_captured
+
 Scalar = float | Tensor
 
 _SAFE_LOW, _SAFE_HIGH = 1e-12, 1e18  # squares of what matters stay inside float32 between these
@@ -193,6 +195,7 @@ def read_scalar(tensor: Tensor) -> Scalar:
 class Fetched:
     """Statistics on their way to the host: one asynchronous copy for each device that holds any.
 
+    It sets out at once, but not while a CUDA graph is captured, which would capture it too.
     ``done`` asks without waiting whether they have arrived; ``values`` waits if need be, and
     returns a float for each scalar and a list of floats for each vector. What is no tensor is
     returned as it is.
@@ -206,10 +209,15 @@ class Fetched:
         self._values: list[Any] = [None if isinstance(s, Tensor) else s for s in statistics]
         self._copies: list[tuple[Tensor, list[tuple[int, torch.Size]]]] = []
         self._events: list[torch.cuda.Event] = []
+        self._behind = [(i, s) for i, s in enumerate(statistics) if isinstance(s, Tensor)]
+        if self._behind and not is_captured():
+            self._set_out()
+
+    def _set_out(self) -> None:
         places: dict[torch.device, list[tuple[int, Tensor]]] = {}
-        for index, value in enumerate(statistics):
-            if isinstance(value, Tensor):
-                places.setdefault(value.device, []).append((index, value))
+        for index, value in self._behind:
+            places.setdefault(value.device, []).append((index, value))
+        self._behind = []
         for device, found in places.items():
             flat = torch.cat([value.detach().reshape(-1).double() for _, value in found])
             shapes = [(index, value.shape) for index, value in found]
@@ -220,11 +228,18 @@ class Fetched:
                 self._events.append(event)
 
     def done(self) -> bool:
-        """Whether the copies have arrived; never waits."""
+        """Whether the copies have arrived; never waits, nor asks while a graph is captured."""
+        if self._behind or self._events:
+            if is_captured():
+                return False
+            if self._behind:
+                self._set_out()
         return all(event.query() for event in self._events)  # type: ignore[no-untyped-call]
 
     def values(self) -> list[Any]:
         """Return all statistics in their order; None where None was given."""
+        if self._behind:
+            self._set_out()
         for event in self._events:
             event.synchronize()
         for copy, shapes in self._copies:
