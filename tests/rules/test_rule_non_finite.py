@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import made_up
+import torch
 from chains import falling, finding, flat, judged
+from torch import nn
 
+import headwater
+from headwater.rules import judge
 from headwater.runs.reader import Run
 
 
@@ -107,3 +111,21 @@ def test_a_scale_under_one_is_a_fault(tmp_path: Path) -> None:
 def test_without_a_scaler_every_infinite_gradient_counts(tmp_path: Path) -> None:
     pulse = [{"loss": 0.7, "gradient_norms": [math.inf if step == 7 else 1.0]} for step in range(9)]
     assert finding(made_up.run(tmp_path, pulse=pulse), "HW301").first_step == 7
+
+
+def test_what_an_operation_broke_neither_exploded_nor_ran_away(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+    with headwater.watch(model, optimiser, every=4, out=tmp_path / "run") as run:
+        for step in range(30):
+            optimiser.zero_grad()
+            loss = model(torch.randn(8, 4)).square().mean()
+            if step == 20:
+                loss = loss + (model.bias * 0).square().sum().sqrt()
+            loss.backward()
+            optimiser.step()
+    verdicts = {verdict.code: verdict for verdict in judge(run.record)}
+    (found,) = verdicts["HW301"].findings
+    assert found.causes[0].cause == "sqrt-at-zero"
+    assert [verdicts[code].answer for code in ("HW102", "HW201")] == ["healthy", "healthy"]

@@ -53,6 +53,16 @@ def told_by(faults: Sequence[Fault]) -> Fault | None:
     return sure[0] if sure else None
 
 
+def by_an_operation(facts: Facts) -> bool:
+    """Say whether an operation broke the numbers by itself, at a point where it is not defined.
+
+    Then no norm and no loss has exploded, however far it leaps. An overflow is another matter: what
+    was too large for the format had grown before.
+    """
+    fault = told_by(facts.faults)
+    return fault is not None and fault.phase != "update" and fault.cause not in _OVERFLOWS
+
+
 def _grown(facts: Facts, fault: Fault) -> float:
     """Return how many times its norm a parameter grew, or moved in one update, before the fault."""
     seen = facts.movement.step < max(1, fault.step)

@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from headwater.records import Finding, Severity, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
+from headwater.rules.breaks import by_an_operation
 from headwater.rules.facts import Facts
 from headwater.rules.passes import MANY_CALLS, Bools, Floats, Flow, Pass
 from headwater.rules.signal import Part, account, causes, mostly, parameter_growths, users
@@ -234,7 +235,7 @@ def _in_time(facts: Facts) -> Finding | None:
     if facts.adversarial:
         return None
     at = _first_jump(facts)
-    if at is None:
+    if at is None or (not np.isfinite(facts.pulse.total_norm[at]) and by_an_operation(facts)):
         return None
     pulse = facts.pulse
     before = float(np.median(_before(pulse.total_norm, at)))

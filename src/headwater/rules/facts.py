@@ -134,7 +134,8 @@ class Facts:
         high, low = np.maximum.reduceat(sizes, starts), np.minimum.reduceat(sizes, starts)
         known = (parameter >= 0) & (parameter < len(self.parameters)) & (high > 0)
         row = np.searchsorted(self.movement.step, step[known])
-        spread[row, parameter[known]] = (high - low)[known] / high[known]
+        with np.errstate(invalid="ignore"):  # infinite weights differ by nothing that is a number
+            spread[row, parameter[known]] = (high - low)[known] / high[known]
         return spread
 
     @cached_property

@@ -10,6 +10,7 @@ import numpy as np
 
 from headwater.records import Cause, Finding, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
+from headwater.rules.breaks import by_an_operation
 from headwater.rules.facts import Facts
 from headwater.rules.sizes import ADVICE, never_zeroed, why_too_large
 from headwater.rules.sizes import REMEDIES as ADVISED
@@ -63,6 +64,8 @@ class HW201:
             return cannot_say(self, facts.trend.reason)
         losses = facts.pulse.loss[facts.pulse.has_loss]
         broken = runaway(losses)
+        if broken is not None and by_an_operation(facts):
+            return healthy(self, "an operation broke the loss (HW301), it did not run away")
         if broken is not None:
             return wrong(self, [self._finding(facts, losses, broken)])
         if facts.trend.state == "unknown":

@@ -138,13 +138,16 @@ def runaway(losses: Floats) -> int | None:
         4
         >>> runaway(np.array([1.0, 0.9, 0.8, np.nan])) is None
         True
+        >>> runaway(np.array([0.0, np.nan])) is None
+        True
     """
     finite = np.isfinite(losses)
     if not finite.any() or finite[-1]:
         return None
     last = int(np.flatnonzero(finite)[-1])
     sizes = np.abs(losses[: last + 1][finite[: last + 1]])
-    return last + 1 if sizes[-3:].max() >= LIMITS.runaway * first_level(sizes) else None
+    most = sizes[-3:].max()
+    return last + 1 if most > 0 and most >= LIMITS.runaway * first_level(sizes) else None
 
 
 def first_level(losses: Floats) -> float:

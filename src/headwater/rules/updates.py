@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from headwater.records import Cause, Finding, ParameterInfo, Severity, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
+from headwater.rules.detachment import detachments
 from headwater.rules.facts import Facts
 from headwater.rules.passes import Bools
-from headwater.rules.signal import SURE_SHARE, starvation
-from headwater.rules.wording import count, names, percent
+from headwater.rules.signal import SURE_SHARE, starvation, users
+from headwater.rules.wording import count, line, names, percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,17 +94,28 @@ def _dry(facts: Facts, *, called: bool) -> list[ParameterInfo]:
 def _detached(facts: Facts) -> Finding | None:
     dry = _dry(facts, called=True)
     held = any(info.optimiser is not None for info in dry)
-    return _finding(
+    cuts = detachments(facts) if dry else ()
+    found = _finding(
         facts,
         dry,
         cause="detached",
         severity="warning" if held else "info",
         confidence=0.85 if held else 0.5,
         evidence="the module ran and no backward pass reached the parameter",
-        message="{names} never got a gradient though {module} ran. Look for detach(), .data, "
-        "no_grad() or an output that the loss does not use.",
+        message="{names} never got a gradient though {module} ran. " + _look_at(cuts),
         remedies=("remove-detach",),
     )
+    if found is None or not cuts:
+        return found
+    nearest = replace(found.where[-1], file=cuts[0].file, line=cuts[0].line)
+    return replace(found, where=(nearest, *cuts[1:], *found.where[:-1]))
+
+
+def _look_at(cuts: Sequence[Where]) -> str:
+    if not cuts:
+        return "Look for detach(), .data, no_grad() or an output that the loss does not use."
+    lines = " or ".join(line(cut) for cut in cuts[:2])
+    return f"It is cut off at {lines}: take the detach() or no_grad() there away."
 
 
 def _never_called(facts: Facts) -> Finding | None:
@@ -130,7 +142,7 @@ def _not_held(facts: Facts) -> Finding | None:
         if info.requires_grad and info.got_gradient and info.optimiser is None and info.module_type
     ]
     one = len(lost) == 1
-    return _finding(
+    found = _finding(
         facts,
         lost,
         cause="not-in-optimiser",
@@ -142,6 +154,19 @@ def _not_held(facts: Facts) -> Finding | None:
         "requires_grad to False and save the work.",
         remedies=("add-to-optimiser", "freeze"),
     )
+    return replace(found, where=_where_used(facts, found.where)) if found is not None else None
+
+
+def _where_used(facts: Facts, places: Sequence[Where]) -> tuple[Where, ...]:
+    """Add to parameters the line of the operation that uses each in the newest sample."""
+    index = {info.name: number for number, info in enumerate(facts.parameters)}
+    used = [
+        user
+        for flow in facts.flows[:1]
+        for user in users(facts, flow.newest, [index[at.parameter] for at in places])
+    ]
+    known = {at.parameter: at for at in used}
+    return tuple(known.get(at.parameter, at) for at in places)
 
 
 def _lost_updates(facts: Facts) -> Finding | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from headwater.records import Cause, Finding, Verdict
 from headwater.rules.answers import cannot_say, healthy, too_few_samples, wrong
+from headwater.rules.beginnings import ADVICE, REMEDIES, cause_namer, from_the_start
 from headwater.rules.facts import Facts
 from headwater.rules.passes import Floats, Flow, Pass
 from headwater.rules.signal import LIMITS as SIGNAL
@@ -40,15 +40,6 @@ class VanishingLimits:
 
 LIMITS = VanishingLimits()
 
-_REMEDIES: dict[str, tuple[str, ...]] = {
-    "inherent-derivative": ("relu", "he-init", "batch-normalisation", "adam"),
-    "saturation": ("xavier-init", "batch-normalisation", "relu", "adam"),
-    "dead-units": ("he-init", "batch-normalisation", "lower-learning-rate"),
-    "weight-scale-too-small": ("he-init", "xavier-init", "batch-normalisation", "adam"),
-    "recurrent-contraction": ("orthogonal-init", "forget-bias", "gated-cell"),
-    "precision-underflow": ("loss-scaling", "bfloat16"),
-}
-
 
 class HW101:
     """Vanishing gradient.
@@ -59,7 +50,9 @@ class HW101:
         by its root mean square alike; and the starved layers' weights move at a hundredth or less
         of the fastest layer's pace, or get exactly nothing. Both are needed: Adam moves weights
         whatever the size of their gradient, and then a small one does no harm. Branches that
-        start at zero by design are left out. A loop through time is at fault only if the loss
+        start at zero by design are left out. Told as well is a signal that was lost like this in the
+        first samples, whatever moves: training must make up for it before it can learn, and a
+        warning stays until the loss shows that it has. A loop through time is at fault only if the loss
         stands still, as many tasks need no long memory.
 
     Why it hurts:
@@ -92,10 +85,13 @@ class HW101:
                 excuse = _excuse(facts, found) or _dead_end(facts, found)
                 if excuse:
                     excuses.append(excuse)
+                    findings += from_the_start(facts, found)
                 else:
                     findings.append(_finding(facts, found))
             elif found.signal.any() and not _measured(found):
                 return cannot_say(self, "the gradient shrinks, but no weight update was recorded")
+            else:
+                findings += from_the_start(facts, found)
         if findings:
             return wrong(self, findings)
         return healthy(self, "; ".join(excuses) or "no layer is starved of its gradient")
@@ -134,7 +130,7 @@ def _finding(facts: Facts, found: Starved) -> Finding:
     at = int(telling[-1]) if len(telling) else len(found.lost) - 1
     one, lost = found.flow.passes[at], found.lost[at, faulty]
     parts = account(one, one.owners[worst], sign=-1)
-    why = causes(parts, -1, partial(cause_of_loss, one))
+    why = causes(parts, -1, cause_namer(one, parts, cause_of_loss))
     pace = found.pace[-1, faulty]
     typical = float(np.nanmedian(pace)) if np.isfinite(pace).any() else 0.0
     way = _way(facts, one, worst, float(found.lost[at, worst])) + _culprit(facts, one, parts)
@@ -156,7 +152,7 @@ def _finding(facts: Facts, found: Starved) -> Finding:
             "pace": typical,
             "pace_limit": SIGNAL.pace,
         },
-        remedies=_REMEDIES[why[0].cause] if why else ("he-init", "batch-normalisation"),
+        remedies=REMEDIES[why[0].cause] if why else ("he-init", "batch-normalisation"),
     )
 
 
@@ -201,18 +197,8 @@ def _culprit(facts: Facts, one: Pass, parts: Sequence[Part]) -> str:
     return f", by {what}" if np.isinf(decades) else f", {decades:.1f} of them in {what}"
 
 
-_ADVICE = {
-    "inherent-derivative": "use ReLU with He initialisation, or normalise between layers",
-    "saturation": "shrink the weights (Xavier initialisation) or the inputs",
-    "dead-units": "revive the units first: He initialisation, zero biases, a lower rate",
-    "weight-scale-too-small": "draw larger weights (He for ReLU, Xavier for tanh)",
-    "recurrent-contraction": "use orthogonal recurrent weights or a gated cell",
-    "precision-underflow": "scale the loss (torch.amp.GradScaler) or use bfloat16",
-}
-
-
 def _advice(why: Sequence[Cause]) -> str:
-    return _ADVICE[why[0].cause] if why else "see where with `headwater show`"
+    return ADVICE[why[0].cause] if why else "see where with `headwater show`"
 
 
 def _through_time(facts: Facts, flow: Flow) -> list[Finding]:
@@ -247,6 +233,6 @@ def _through_time(facts: Facts, flow: Flow) -> list[Finding]:
                 "steps": facts.trend.steps,
                 "steps_limit": SIGNAL.steps_of_loop,
             },
-            remedies=_REMEDIES["recurrent-contraction"],
+            remedies=REMEDIES["recurrent-contraction"],
         )
     ]
