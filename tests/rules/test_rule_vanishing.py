@@ -51,9 +51,35 @@ def test_two_samples_are_too_few_to_say(tmp_path: Path) -> None:
     assert verdict.reason == "the record has 2 sampled steps and no loss sampled three times"
 
 
-def test_adam_moves_layers_whose_gradient_is_small_and_that_is_no_fault(tmp_path: Path) -> None:
+def test_a_network_drawn_without_a_signal_is_a_warning_though_adam_moves_it(
+    tmp_path: Path,
+) -> None:
     run = chain(tmp_path, _sigmoids(update=8e-4), losses=flat(), operation="Sigmoid")
+    found = finding(run, "HW101")
+    assert found.severity == "warning"
+    assert found.first_step == 0
+    assert found.causes[0].cause == "inherent-derivative"
+    assert found.message.startswith("As the network was drawn, the gradient loses 5.5 decades")
+
+
+def test_once_the_loss_shows_that_it_was_made_up_for_it_is_told_as_history(tmp_path: Path) -> None:
+    run = chain(tmp_path, _sigmoids(update=8e-4), losses=falling(end=0.1), operation="Sigmoid")
+    found = finding(run, "HW101")
+    assert found.severity == "info"
+    assert "Training has made up for it" in found.message
+
+
+def test_a_signal_lost_in_one_of_the_first_samples_is_an_odd_batch(tmp_path: Path) -> None:
+    layers = [Layer(weights=-0.3, update=8e-4) for _ in range(DEEP)]
+    run = chain(tmp_path, layers, losses=flat(), underflow=1)
     assert judged(run, "HW101").answer == "healthy"
+
+
+def test_many_layers_that_each_take_little_are_too_many(tmp_path: Path) -> None:
+    layers = [Layer(weights=-0.2, update=8e-4) for _ in range(20)]
+    found = finding(chain(tmp_path, layers, losses=flat()), "HW101")
+    assert found.causes[0].cause == "depth-beyond-trainable"
+    assert found.remedies[0] == "residual-connections"
 
 
 def test_layers_that_stand_still_under_a_strong_signal_are_not_starved(tmp_path: Path) -> None:
@@ -63,9 +89,9 @@ def test_layers_that_stand_still_under_a_strong_signal_are_not_starved(tmp_path:
 
 def test_slow_layers_of_a_network_whose_loss_falls_are_withdrawn(tmp_path: Path) -> None:
     layers = [Layer(activation=-0.6, update=5e-2 if depth < 3 else 2e-4) for depth in range(DEEP)]
-    verdict = judged(chain(tmp_path, layers, losses=falling()), "HW101")
-    assert verdict.answer == "healthy"
-    assert "the loss fell and they move" in verdict.reason
+    found = finding(chain(tmp_path, layers, losses=falling(end=0.1)), "HW101")
+    assert found.severity == "info"
+    assert "made up for it" in found.message
 
 
 def test_frozen_layers_of_a_network_whose_loss_falls_are_a_warning(tmp_path: Path) -> None:

@@ -50,10 +50,10 @@ class HW101:
         by its root mean square alike; and the starved layers' weights move at a hundredth or less
         of the fastest layer's pace, or get exactly nothing. Both are needed: Adam moves weights
         whatever the size of their gradient, and then a small one does no harm. Branches that
-        start at zero by design are left out. Told as well is a signal that was lost like this in the
-        first samples, whatever moves: training must make up for it before it can learn, and a
-        warning stays until the loss shows that it has. A loop through time is at fault only if the loss
-        stands still, as many tasks need no long memory.
+        start at zero by design are left out. Told as well is a signal that was lost like this in
+        the first samples, whatever moves: training must make up for it before it can learn, and
+        a warning stays until the loss shows that it has. A loop through time is at fault only if
+        the loss stands still, as many tasks need no long memory.
 
     Why it hurts:
         Layers that do not move stay as random as they were drawn, and the layers after them see
