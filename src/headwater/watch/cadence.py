@@ -17,6 +17,11 @@ _GRANT_S, _AT_ONCE_S, _GRANT_RATE = 0.4, 0.25, 0.05
 """What samples at steps 0, 1, 2, 4, 8, … may take before the budget binds: a run of a few seconds
 must be judged too. Most of it at once, the rest over three seconds, so that not all are early."""
 
+_SHORT_S, _SHORT_PART = 0.002, 0.5
+"""Where a step is shorter than two milliseconds the lane alone takes more than the default budget,
+which no plan can save; samples and pulses then get half of theirs. They are cheap there, as the
+network is small: a tenth of a second still pays for ten."""
+
 _CLOSING_S = 0.25
 """What writing and judging at the end of a run take: kept back from the budget. With the start it
 is the fixed part that `benchmarks/blocks.py` measures: 0.18 to 0.31 s."""
@@ -110,6 +115,11 @@ class Cadence:
         """Median time of the last plain steps, 0 before there is one."""
         return median(self._plain_ms) / 1e3 if self._plain_ms else 0.0
 
+    @property
+    def _part(self) -> float:
+        """What samples and pulses get of what they would where the lane costs next to nothing."""
+        return _SHORT_PART if 0 < self.plain_s < _SHORT_S else 1.0
+
     def wants_pulse(self, step: int, optimisers: int) -> bool:
         """Whether a step's gradient norms are taken; whole rounds of all optimisers together."""
         if self.options.every is not None or self.options.steps is not None:
@@ -121,7 +131,7 @@ class Cadence:
 
     def _pulse_stride(self) -> int:
         """Every how many steps there is a pulse; 0 for never."""
-        allowed = _PULSE_PART * self.options.overhead * self.plain_s
+        allowed = _PULSE_PART * self._part * self.options.overhead * self.plain_s
         if allowed <= 0:
             return 0
         return max(1, math.ceil(self._pulse_cost_s / allowed))
@@ -164,9 +174,9 @@ class Cadence:
             self._credit -= 1
             return True
         wanted = self.spent_s + self._sample_cost_s
-        budget = self.options.overhead * elapsed_s - _CLOSING_S
+        budget = self._part * self.options.overhead * elapsed_s - _CLOSING_S
         if step >= self._next:
-            grant = min(_GRANT_S, _AT_ONCE_S + _GRANT_RATE * elapsed_s)
+            grant = self._part * min(_GRANT_S, _AT_ONCE_S + _GRANT_RATE * elapsed_s)
             return wanted <= max(grant, budget)
         return wanted <= budget and elapsed_s - self._last_s >= elapsed_s / _SPREAD + 0.1
 
