@@ -13,10 +13,10 @@ DEVELOPER := $(VENV)/.developer-$(TORCH_NAME)
 PIP := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports check zoo nonfinite simulations bench bench-lab lab-test gallery corpus score readme clean
+.PHONY: help demo test lint types imports check zoo nonfinite simulations bench bench-lab lab-test gallery corpus calibrate score readme clean
 
 # Tiny networks: two threads are slower than one, and far slower on a machine that is shared.
-test zoo nonfinite lab-test gallery corpus score: export OMP_NUM_THREADS ?= 1
+test zoo nonfinite lab-test gallery corpus calibrate score: export OMP_NUM_THREADS ?= 1
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -65,6 +65,9 @@ gallery: $(DEVELOPER) ## run all experiments and write docs/gallery; half an hou
 
 corpus: $(DEVELOPER) ## train and record the labelled corpus; about twenty minutes, goes on
 	$(BIN)/python -m corpus.recording
+
+calibrate: corpus ## count on the tune half how often alarms are right, for their confidence
+	$(BIN)/python -m corpus.calibrating
 
 score: corpus ## judge the corpus and write docs/accuracy.md; two minutes
 	$(BIN)/python -m corpus.scoring

@@ -62,10 +62,12 @@ DETACH = _set("detach convolution-detach coder-detach loop-detach block-detach")
 
 def _fault(name: str, codes: str, causes: str, changes: Sequence[Change], **more: Any) -> Fault:
     networks = more.pop("networks", CHAINS)
+    symptoms = _set(codes)
+    if "HW201" in symptoms:  # a loss that diverges for long enough leaves its format's range
+        symptoms |= {"HW301"}
     return Fault(
-        name=name, codes=_set(codes), causes=_set(causes), changes=changes, networks=networks,
-        **more,
-    )  # fmt: skip
+        name=name, codes=symptoms, causes=_set(causes), changes=changes, networks=networks, **more
+    )
 
 
 _NOT_NORMED: dict[str, Any] = {"norm": "", "residual": ""}

@@ -36,24 +36,12 @@ _SYMPTOMS = frozenset({
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """One case: what became of it, what was said of it, and when first.
-
-    ``alarms`` are the findings of level warning or error, most severe and sure first; ``early``
-    has for each of ``CUTS`` the codes of the alarms there; ``reasons`` each rule's own words,
-    ``lines`` those that carry a mark of the faults, empty where they have none; ``peers`` what
-    other tools say of the same record.
-    """
+class Became:
+    """What became of one case, which is half of its label; the other is what was injected."""
 
     case: Case
     learnt: float
     twin_learnt: float
-    alarms: Sequence[Finding]
-    early: Sequence[frozenset[str]]
-    reasons: Mapping[str, str]
-    layers: Sequence[str]
-    lines: frozenset[tuple[str, int]]
-    peers: Heard | None = None
 
     @property
     def share_learnt(self) -> float:
@@ -75,6 +63,24 @@ class Judged:
     def codes(self) -> frozenset[str]:
         """The symptoms that its faults can show as."""
         return frozenset[str]().union(*(fault.codes for fault in self.case.injected))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged(Became):
+    """One case: what became of it, what was said of it, and when first.
+
+    ``alarms`` are the findings of level warning or error, most severe and sure first; ``early``
+    has for each of ``CUTS`` the codes of the alarms there; ``reasons`` each rule's own words,
+    ``lines`` those that carry a mark of the faults, empty where they have none; ``peers`` what
+    other tools say of the same record.
+    """
+
+    alarms: Sequence[Finding]
+    early: Sequence[frozenset[str]]
+    reasons: Mapping[str, str]
+    layers: Sequence[str]
+    lines: frozenset[tuple[str, int]]
+    peers: Heard | None = None
 
     @property
     def told(self) -> Finding | None:
@@ -131,6 +137,12 @@ class Judged:
         if recipe.detach_at is not None and recipe.network in {"mlp", "cnn", "autoencoder"}:
             return frozenset(self.layers[: recipe.detach_at + 1])
         return frozenset()
+
+
+def what_became(case: Case) -> Became:
+    """Return what became of a recorded case, whose twin is recorded too."""
+    learnt, twin = (_outcome(name)["learnt"] for name in (case.name, case.twin))
+    return Became(case=case, learnt=learnt, twin_learnt=twin)
 
 
 def judge_all(cases: Iterable[Case]) -> list[Judged]:

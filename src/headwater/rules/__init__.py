@@ -18,6 +18,7 @@ from headwater.rules.losses import HW201, HW202
 from headwater.rules.oscillation import HW203
 from headwater.rules.overflow import HW303
 from headwater.rules.precision import HW301
+from headwater.rules.reliability import calibrated
 from headwater.rules.saturation import HW103, HW104
 from headwater.rules.symmetry import HW106
 from headwater.rules.underflow import HW302
@@ -39,5 +40,10 @@ RULES: Mapping[str, Rule] = {
 
 def judge(run: Run) -> tuple[Verdict, ...]:
     """Return the verdict of every rule on ``run``, in the order of their codes."""
+    return tuple(calibrated(verdict) for verdict in judge_as_felt(run))
+
+
+def judge_as_felt(run: Run) -> tuple[Verdict, ...]:
+    """Return the verdicts with each rule's own confidence, before it is held to the corpus."""
     facts = Facts(run)
     return tuple(rule.judge(facts) for rule in RULES.values())
