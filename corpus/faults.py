@@ -222,7 +222,7 @@ FAULTS: Sequence[Fault] = (
         networks=frozenset({"mlp", "cnn", "autoencoder", "rnn"}),
     ),
     _fault(
-        "identical", "HW106 HW202", "constant-init",
+        "identical", "HW106 HW202 HW103", "constant-init",
         [{"weights": "constant"}, {"weights": "constant", "weight_scale": 0.0, "bias": 0.1}],
         networks=frozenset({"mlp", "cnn", "autoencoder", "rnn"}), sites=HIDDEN,
     ),

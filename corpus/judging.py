@@ -114,8 +114,14 @@ class Judged(Became):
 
     @property
     def line_right(self) -> bool | None:
-        """Whether the place named first is the fault's; None where it has no line or no alarm."""
+        """Whether the place named first is the fault's; None where it has no line or no alarm.
+
+        Of two faults, the one that the alarm fits is meant.
+        """
         if not self.lines or self.told is None:
+            return None
+        fitting = [fault for fault in self.case.injected if self.told.code in fault.codes]
+        if not any(fault.sites for fault in fitting):
             return None
         return bool(self.told.where) and _line(self.told.where[0]) in self.lines
 

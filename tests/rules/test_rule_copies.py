@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from chains import Layer, chain, falling, finding, flat, judged
 
 from headwater.runs.reader import Run
@@ -33,12 +34,17 @@ def test_units_drawn_at_random_are_healthy(tmp_path: Path) -> None:
     assert judged(_run(tmp_path, DRAWN), "HW106").answer == "healthy"
 
 
-def test_frozen_copies_are_nobodys_fault(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("losses", "answer"), [(falling(), "healthy"), (flat(), "wrong")])
+def test_copies_that_do_not_move_are_a_fault_only_where_nothing_is_learnt(
+    losses: list[float], answer: str, tmp_path: Path
+) -> None:
     run = chain(
-        tmp_path, [Layer(update=0.0)] * 3, losses=flat(), output_update=0.0,
+        tmp_path, [Layer(update=0.0)] * 3, losses=losses, output_update=0.0,
         columns={"unit_l1": ALIKE},
     )  # fmt: skip
-    assert judged(run, "HW106").answer == "healthy"
+    assert judged(run, "HW106").answer == answer
+    stall = [cause.cause for found in judged(run, "HW202").findings for cause in found.causes]
+    assert stall == (["constant-init"] if answer == "wrong" else [])
 
 
 def test_zeros_are_a_fault_only_where_nothing_is_learnt(tmp_path: Path) -> None:

@@ -156,6 +156,33 @@ def test_a_rate_that_moves_nothing_is_named(tmp_path: Path) -> None:
     assert found.causes[0].cause == "learning-rate-too-low"
 
 
+def test_a_fall_of_next_to_nothing_under_a_tiny_rate_is_a_warning(tmp_path: Path) -> None:
+    still = [Layer(update=1e-8)] * 3
+    losses = falling(start=0.7, end=0.68)
+    found = finding(chain(tmp_path, still, losses=losses, output_update=1e-8), "HW202")
+    assert found.severity == "warning"
+    assert found.causes[0].cause == "learning-rate-too-low"
+    far = falling(start=0.7, end=0.5)
+    moved = chain(tmp_path / "far", still, losses=far, output_update=1e-8)
+    assert judged(moved, "HW202").answer == "healthy"
+
+
+def test_a_loss_that_never_left_chance_level_says_so() -> None:
+    chance = float(np.log(2))
+    flat_there = loss_trend(np.array(flat(240)), chance=chance)
+    assert flat_there.never_left_chance
+    assert not loss_trend(np.array(flat(240, level=0.9)), chance=chance).never_left_chance
+    assert not loss_trend(np.array(falling(240)), chance=chance).never_left_chance
+
+
+def test_a_loss_that_came_down_to_chance_level_and_stays_has_learnt_nothing() -> None:
+    chance = float(np.log(2))
+    came_down = np.concatenate([np.geomspace(6.0, 0.72, 60), np.array(flat(180, level=0.72))])
+    assert loss_trend(came_down, chance=chance).at_chance
+    goes_on = np.concatenate([np.geomspace(6.0, 0.72, 60), np.geomspace(0.72, 0.3, 180)])
+    assert not loss_trend(goes_on, chance=chance).at_chance
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_noise_alone_is_never_a_fall_or_a_rise(seed: int) -> None:
     random = np.random.default_rng(seed)

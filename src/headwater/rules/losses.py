@@ -14,10 +14,10 @@ from headwater.rules.breaks import by_an_operation
 from headwater.rules.facts import Facts
 from headwater.rules.sizes import ADVICE, never_zeroed, why_too_large
 from headwater.rules.sizes import REMEDIES as ADVISED
+from headwater.rules.stalled import places_of_stall, reason_and_advice, remedies_of_stall
 from headwater.rules.stalls import (
     causes_of_stall,
-    places_of_stall,
-    remedies_of_stall,
+    crawls,
     softmax_places,
     softmax_twice,
 )
@@ -112,8 +112,8 @@ class HW202:
         classes, where the loss function tells it). A slow fall is health; so is a flat end after a
         fall, and a flat loss far below chance, which is a network trained before. Without another
         symptom 2,000 steps are asked for, unless the weights moved by their own size and nothing
-        came of it, or hardly moved at all. A softmax before a loss that takes one itself is told
-        even where the loss falls.
+        came of it, or hardly moved at all; in that case a fall of under 5 % is told as well. A
+        softmax before a loss that takes one itself is told even where the loss falls.
 
     Why it hurts:
         Nothing is being learnt, and waiting does not help as long as the cause stands.
@@ -134,10 +134,10 @@ class HW202:
         trend = facts.trend
         if trend.state == "unknown":
             return cannot_say(self, trend.reason)
-        if trend.state == "fell" and softmax_twice(facts):
-            return wrong(self, [self._slowed(facts)])
         if trend.state == "unsteady":
             return cannot_say(self, "the loss fell and came back")
+        if trend.state == "fell" and (found := self._hindered(facts)) is not None:
+            return wrong(self, [found])
         if not trend.stalled:
             before = "is flat, far below chance level: trained before"
             return healthy(self, f"the loss {before if trend.state == 'flat' else trend.state}")
@@ -150,18 +150,22 @@ class HW202:
             )
         return wrong(self, [self._finding(facts, causes)])
 
+    def _hindered(self, facts: Facts) -> Finding | None:
+        """Tell of a loss that falls, and not as far or as fast as it could."""
+        if softmax_twice(facts):
+            return self._slowed(facts)
+        crawling = crawls(facts)
+        return self._finding(facts, crawling) if crawling else None
+
     def _finding(self, facts: Facts, causes: tuple[Cause, ...]) -> Finding:
         trend = facts.trend
         level = f"stands at {trend.last:.3g}, having started at {trend.start:.3g}"
+        if trend.state == "fell":
+            level = f"is at {trend.last:.3g}, having started at {trend.start:.3g}"
         if trend.at_chance:
             level = f"stands at {trend.last:.3g}, which is chance level ({trend.chance:.3g})"
         if trend.collapsed:
             level += f", and had been at {trend.lowest:.3g}"
-        why = (
-            f"Treat the {causes[0].cause.replace('-', ' ')} first ({causes[0].evidence})."
-            if causes
-            else "Check that labels match inputs, and try a tenfold larger learning rate."
-        )
         evidence: dict[str, float | str] = {
             "start": trend.start,
             "last": trend.last,
@@ -175,12 +179,12 @@ class HW202:
         return Finding(
             code="HW202",
             symptom=self.symptom,
-            severity="error" if causes else "warning",
+            severity="error" if causes and trend.state != "fell" else "warning",
             confidence=(0.9 if trend.at_chance else 0.8) if causes else 0.5,
             first_step=int(facts.pulse.step[0]),
             step=facts.last_step,
             where=unique([*places_of_stall(facts, causes), *_roots(facts)]),
-            message=f"After {trend.steps} steps the loss {level}. {why}",
+            message=f"After {trend.steps} steps the loss {level}{reason_and_advice(causes)}",
             causes=causes,
             evidence=evidence,
             remedies=remedies_of_stall(causes),

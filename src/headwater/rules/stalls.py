@@ -19,11 +19,10 @@ from headwater.rules.signal import (
     lost_in_loop,
     mostly,
     starvation,
-    users,
 )
 from headwater.rules.signal import causes as shares_of_loss
-from headwater.rules.sizes import REMEDIES as ADVISED
 from headwater.rules.sizes import never_zeroed, why_too_large
+from headwater.rules.symmetry import drawn_alike
 from headwater.rules.units import (
     Layer,
     bounded_layers,
@@ -52,6 +51,11 @@ class StallLimits:
     # network at batches of eight, above chance level; at chance level none is longer than 0.35.
     path: float = 2.0
     path_at_chance: float = 0.45
+    # A fall that is real against its noise and yet under a twentieth, over so many steps.
+    crawl: float = 0.05
+    crawl_steps: int = 200
+    # In a warm-up the newest updates are far larger than the typical one.
+    warming: float = 3.0
     # Half of the updates lost to rounding: then it is the format that stops them.
     lost_share: float = 0.5
     # A loss that was ever this much over its first value was thrown about by its steps.
@@ -69,6 +73,7 @@ def causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
     found = (
         softmax_twice(facts)
         or _output_unit(facts)
+        or _alike(facts)
         or [*first, *_slow(facts)]
         or _collapsed(facts)
         or _unlearnable(facts)
@@ -77,30 +82,6 @@ def causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
         Cause(cause=cause, share=round(1 / len(found), 3), evidence=evidence)
         for cause, evidence in found
     )
-
-
-def places_of_stall(facts: Facts, causes: tuple[Cause, ...]) -> list[Where]:
-    """Return where the first cause stands, so that a stall points to it and not to the loss."""
-    first = causes[0].cause if causes else ""
-    if first == "double-softmax":
-        return softmax_places(facts)
-    if first == "output-range":
-        return [at for at, _ in _flat_outputs(facts)]
-    if first == "dead-units":
-        layers = rectified_layers(facts)
-        return [layer_place(facts, layer) for layer in (dead_layers(layers) or layers)[:1]]
-    if first == "saturation":
-        layers = saturated_layers(facts, bounded_layers(facts))
-        return [layer_place(facts, layer) for layer in layers[:1]]
-    if first == "vanishing-gradient":
-        return [
-            at
-            for flow in facts.flowing
-            for at in users(
-                facts, flow.newest, np.flatnonzero(starvation(facts, flow).signal).tolist()
-            )[:1]
-        ]
-    return []
 
 
 def _saturated(facts: Facts) -> list[tuple[str, str]]:
@@ -125,6 +106,14 @@ def _dead_at(facts: Facts, layer: Layer) -> tuple[str, str]:
     return "dead-units", f"dead units at {place(layer_place(facts, layer))}"
 
 
+def _alike(facts: Facts) -> list[tuple[str, str]]:
+    alike = [info for info, same in zip(facts.parameters, drawn_alike(facts), strict=True) if same]
+    return [
+        ("constant-init", f"all units of {info.name} are copies of each other")
+        for info in alike[:1]
+    ]
+
+
 def _collapsed(facts: Facts) -> list[tuple[str, str]]:
     kept = never_zeroed(facts)
     if not facts.trend.collapsed and not kept:
@@ -135,11 +124,23 @@ def _collapsed(facts: Facts) -> list[tuple[str, str]]:
 def _output_unit(facts: Facts) -> list[tuple[str, str]]:
     return [
         ("output-range", f"{share} of the outputs are flat at {place(at)}, next to the loss")
-        for at, share in _flat_outputs(facts)[:1]
+        for at, share in flat_outputs(facts)[:1]
     ]
 
 
-def _flat_outputs(facts: Facts) -> list[tuple[Where, str]]:
+def softmax_places(facts: Facts) -> list[Where]:
+    """See a softmax between the last layer and a loss that takes the logarithm of another."""
+    found = []
+    for flow in facts.flows:
+        one = flow.newest
+        rows = np.flatnonzero(one.weights_above == 0)
+        at = {facts.sites[one.site[row]].operation: facts.sites[one.site[row]] for row in rows}
+        if "Softmax" in at and "LogSoftmax" in at:
+            found.append(where(at["Softmax"]))
+    return found
+
+
+def flat_outputs(facts: Facts) -> list[tuple[Where, str]]:
     """See an activation between the last layer and a squared loss that cannot reach the targets."""
     found = []
     for flow in facts.sound:
@@ -162,18 +163,6 @@ def softmax_twice(facts: Facts) -> list[tuple[str, str]]:
         ("double-softmax", f"{place(at)} takes the softmax, and the loss another")
         for at in softmax_places(facts)[:1]
     ]
-
-
-def softmax_places(facts: Facts) -> list[Where]:
-    """See a softmax between the last layer and a loss that takes the logarithm of another."""
-    found = []
-    for flow in facts.flows:
-        one = flow.newest
-        rows = np.flatnonzero(one.weights_above == 0)
-        at = {facts.sites[one.site[row]].operation: facts.sites[one.site[row]] for row in rows}
-        if "Softmax" in at and "LogSoftmax" in at:
-            found.append(where(at["Softmax"]))
-    return found
 
 
 def _starved(facts: Facts) -> list[tuple[str, str]]:
@@ -200,6 +189,20 @@ def _why_starved(flow: Flow, found: Starved) -> list[tuple[str, str]]:
         (cause.cause, cause.evidence)
         for cause in shares_of_loss(parts, -1, partial(cause_of_loss, one))[:1]
     ]
+
+
+def crawls(facts: Facts) -> tuple[Cause, ...]:
+    """Tell that a loss falls by next to nothing because the weights hardly move."""
+    trend = facts.trend
+    if trend.state != "fell" or trend.steps < LIMITS.crawl_steps or trend.fall > LIMITS.crawl:
+        return ()
+    updates = np.nan_to_num(facts.movement.relative_update[:, facts.matrices])
+    if not updates.size:
+        return ()
+    largest = updates.max(axis=1)
+    if largest[-1] > LIMITS.warming * np.median(largest):
+        return ()
+    return tuple(Cause(cause=cause, share=1.0, evidence=why) for cause, why in _slow(facts)[:1])
 
 
 def _slow(facts: Facts) -> list[tuple[str, str]]:
@@ -231,37 +234,15 @@ def _unlearnable(facts: Facts) -> list[tuple[str, str]]:
     trains = [info for info in facts.parameters if info.requires_grad]
     if any(info.optimiser is None or not info.got_gradient for info in trains):
         return []  # HW105 has a better reason
+    others = why_too_large(facts)
+    if others[0].cause != "learning-rate-too-high":
+        return [(others[0].cause, others[0].evidence)]
     if np.nanmax(losses) > LIMITS.thrown * losses[0]:
         return []
     typical = float(np.nanmedian(np.nan_to_num(updates).max(axis=1)))
     path = typical * facts.steps
-    others = why_too_large(facts)
-    if others[0].cause != "learning-rate-too-high":
-        return [(others[0].cause, others[0].evidence)]
-    if path < (LIMITS.path_at_chance if facts.trend.at_chance else LIMITS.path):
+    at_chance = facts.trend.at_chance or facts.trend.never_left_chance
+    if path < (LIMITS.path_at_chance if at_chance else LIMITS.path):
         return []
     evidence = f"the weights moved {path:.1f} times their own size, and nothing came of it"
     return [("labels-independent-of-inputs", evidence)]
-
-
-def remedies_of_stall(causes: tuple[Cause, ...]) -> tuple[str, ...]:
-    """Return what treats these causes, the first cause's remedies first."""
-    table: dict[str, tuple[str, ...]] = {
-        "saturation": ("xavier-init", "batch-normalisation", "adam"),
-        "dead-units": ("he-init", "batch-normalisation", "leaky-relu"),
-        "vanishing-gradient": ("he-init", "batch-normalisation", "adam"),
-        "recurrent-contraction": ("orthogonal-init", "forget-bias", "gated-cell"),
-        "learning-rate-too-high": ("lower-learning-rate", "gradient-clipping"),
-        "double-softmax": ("remove-softmax",),
-        "learning-rate-too-low": ("higher-learning-rate", "adam"),
-        "labels-independent-of-inputs": ("check-labels",),
-        "inherent-derivative": ("relu", "he-init", "batch-normalisation"),
-        "weight-scale-too-small": ("he-init", "xavier-init", "batch-normalisation"),
-        "precision-underflow": ("loss-scaling", "bfloat16"),
-        "update-below-precision": ("float32-weights", "stochastic-rounding"),
-        "output-range": ("linear-output", "standardise-targets"),
-        **ADVISED,
-    }
-    if not causes:
-        return ("higher-learning-rate", "adam")
-    return tuple(dict.fromkeys(name for cause in causes for name in table[cause.cause]))

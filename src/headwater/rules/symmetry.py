@@ -34,8 +34,7 @@ class HW106:
     What it sees:
         Weight matrices all of whose units have the same incoming weights, by their L1 norm to six
         digits, from the first sample on, in most and in the newest, though they train. Those
-        that do not move are left out; matrices of zeros, too, unless they stay at zero while the
-        loss stands still.
+        that do not move, and matrices of zeros, are left out unless the loss stands still.
 
     Why it hurts:
         Units that start alike get the same gradient and stay alike: a layer of a hundred is a
@@ -56,10 +55,7 @@ class HW106:
         spread = facts.unit_spread
         if len(spread) < LIMITS.least_samples:
             return cannot_say(self, f"units were measured in {len(spread)} samples, 3 are needed")
-        alike = spread <= LIMITS.spread
-        # From the start: weights that enormous steps threw all one way later are no constants.
-        same = mostly(alike) & (alike | np.isnan(spread))[0] & _trains(facts)
-        chosen = np.flatnonzero(same | _stuck_at_zero(facts)).tolist()
+        chosen = np.flatnonzero(drawn_alike(facts) | _stuck_at_zero(facts)).tolist()
         if not chosen:
             return healthy(self, "no layer's units are copies of each other")
         return wrong(self, [self._finding(facts, chosen)])
@@ -97,11 +93,27 @@ class HW106:
         )
 
 
+def drawn_alike(facts: Facts) -> Bools:
+    """Mark matrices whose units are copies of each other, and were from the start.
+
+    Weights that enormous steps threw all one way later are no constants.
+    """
+    spread = facts.unit_spread
+    if len(spread) < LIMITS.least_samples:
+        return np.zeros(len(facts.parameters), dtype=bool)
+    alike = spread <= LIMITS.spread
+    same: Bools = mostly(alike) & (alike | np.isnan(spread))[0] & _trains(facts)
+    return same
+
+
 def _trains(facts: Facts) -> Bools:
-    """Mark matrices that move and are not zero; also those that started there."""
+    """Mark matrices that are not zero, and move; if nothing is learnt, whether they move or not.
+
+    Units that were drawn alike can all be dead alike.
+    """
     moves = np.nan_to_num(facts.movement.relative_update[-1]) > 0
-    moving: Bools = moves & _matrices(facts) & (facts.movement.weight_norm[-1] > 0)
-    return moving
+    moving: Bools = _matrices(facts) & (facts.movement.weight_norm[-1] > 0)
+    return moving if facts.trend.stalled else moving & moves
 
 
 def _stuck_at_zero(facts: Facts) -> Bools:

@@ -36,6 +36,9 @@ class TrendLimits:
     near_chance: float = 0.97
     far_above_chance: float = 1.1
     late_fall: float = 0.02
+    # A loss that starts at many times chance level, from inputs or weights out of scale, needs up
+    # to the fourth tenth to come down to it; what stays for the other half has not learnt.
+    arrival: int = 5
     full_late_fall_steps: int = 2000
     # Below this share of chance level a flat loss is that of a network trained before.
     learnt: float = 0.8
@@ -73,6 +76,14 @@ class Trend:
     def collapsed(self) -> bool:
         """Whether the network had learnt and then lost all of it."""
         return self.at_chance and self.lowest < LIMITS.learnt * self.chance
+
+    @property
+    def never_left_chance(self) -> bool:
+        """Whether a flat loss began at chance level and is there still."""
+        level = LIMITS.near_chance * self.chance
+        return self.state == "flat" and all(
+            level < loss < self.chance / LIMITS.near_chance for loss in (self.start, self.last)
+        )
 
     @property
     def stalled(self) -> bool:
@@ -163,9 +174,13 @@ def _spread(finite: Floats, tenths: list[Floats]) -> float:
 
 
 def _at_chance(middles: Floats, steps: int, chance: float) -> bool:
-    """Say whether the loss came to chance level at once and stayed there, or came back to it."""
+    """Say whether the loss came to chance level early and stayed there, or came back to it."""
     wanted = LIMITS.late_fall * min(1.0, steps / LIMITS.full_late_fall_steps)
-    late_fall = (middles[1] - middles[-1]) / abs(middles[1]) if middles[1] else 0.0
+    arrived = np.flatnonzero(middles[1 : LIMITS.arrival] <= LIMITS.far_above_chance * chance)
+    # Who comes later comes in the middle of a tenth: the next one is the first that shows a level.
+    at = 1 if not len(arrived) or arrived[0] == 0 else 2 + int(arrived[0])
+    then = middles[at]
+    late_fall = (then - middles[-1]) / abs(then) if then else 0.0
     near = LIMITS.near_chance * chance <= middles[-1] <= LIMITS.far_above_chance * chance
     return bool(near and late_fall < wanted)
 

@@ -1,0 +1,107 @@
+"""What a stalled loss points to, and what treats it: by the first of its causes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from headwater.records import Cause, Where
+from headwater.rules.facts import Facts
+from headwater.rules.signal import starvation, users
+from headwater.rules.sizes import ADVICE as ADVICE_ON_SIZES
+from headwater.rules.sizes import REMEDIES as ADVISED
+from headwater.rules.stalls import flat_outputs, softmax_places
+from headwater.rules.symmetry import drawn_alike
+from headwater.rules.units import (
+    bounded_layers,
+    dead_layers,
+    layer_place,
+    rectified_layers,
+    saturated_layers,
+)
+
+_REMEDIES: Mapping[str, tuple[str, ...]] = {
+    "saturation": ("xavier-init", "batch-normalisation", "adam"),
+    "dead-units": ("he-init", "batch-normalisation", "leaky-relu"),
+    "vanishing-gradient": ("he-init", "batch-normalisation", "adam"),
+    "recurrent-contraction": ("orthogonal-init", "forget-bias", "gated-cell"),
+    "learning-rate-too-high": ("lower-learning-rate", "gradient-clipping"),
+    "double-softmax": ("remove-softmax",),
+    "learning-rate-too-low": ("higher-learning-rate", "adam"),
+    "labels-independent-of-inputs": ("check-labels",),
+    "inherent-derivative": ("relu", "he-init", "batch-normalisation"),
+    "weight-scale-too-small": ("he-init", "xavier-init", "batch-normalisation"),
+    "precision-underflow": ("loss-scaling", "bfloat16"),
+    "update-below-precision": ("float32-weights", "stochastic-rounding"),
+    "output-range": ("linear-output", "standardise-targets"),
+    "constant-init": ("he-init", "xavier-init"),
+    **ADVISED,
+}
+
+_ADVICE: Mapping[str, str] = {
+    "saturation": "Shrink the weights (Xavier initialisation) or the inputs.",
+    "dead-units": "Revive them first: He initialisation, zero biases, a lower rate.",
+    "vanishing-gradient": "Let the signal through first: He initialisation, normalisation.",
+    "recurrent-contraction": "Use orthogonal recurrent weights or a gated cell.",
+    "double-softmax": "Remove the first softmax.",
+    "learning-rate-too-low": "Raise the learning rate a hundredfold, then lower it again.",
+    "labels-independent-of-inputs": "Check that labels belong to their inputs.",
+    "update-below-precision": "Keep the weights in float32.",
+    "output-range": "Take the activation after the last layer away, or standardise the targets.",
+    "constant-init": "Draw the weights at random (He or Xavier initialisation).",
+    **ADVICE_ON_SIZES,
+}
+
+
+def remedies_of_stall(causes: Sequence[Cause]) -> tuple[str, ...]:
+    """Return what treats these causes, the first cause's remedies first."""
+    if not causes:
+        return ("higher-learning-rate", "adam")
+    return tuple(dict.fromkeys(name for cause in causes for name in _REMEDIES[cause.cause]))
+
+
+def reason_and_advice(causes: Sequence[Cause]) -> str:
+    """Return what else is wrong and what to do about it, to follow what the loss does."""
+    if not causes:
+        return ". Check that labels match inputs, and try a tenfold larger learning rate."
+    return f": {causes[0].evidence}. {_ADVICE[causes[0].cause]}"
+
+
+def places_of_stall(facts: Facts, causes: Sequence[Cause]) -> list[Where]:
+    """Return where the first cause stands, so that a stall points to it and not to the loss."""
+    find = _PLACES.get(causes[0].cause) if causes else None
+    return find(facts) if find else []
+
+
+def _of_dead_units(facts: Facts) -> list[Where]:
+    layers = rectified_layers(facts)
+    return [layer_place(facts, layer) for layer in (dead_layers(layers) or layers)[:1]]
+
+
+def _of_saturation(facts: Facts) -> list[Where]:
+    layers = saturated_layers(facts, bounded_layers(facts))
+    return [layer_place(facts, layer) for layer in layers[:1]]
+
+
+def _of_copies(facts: Facts) -> list[Where]:
+    alike = np.flatnonzero(drawn_alike(facts)).tolist()
+    return [at for flow in facts.flows[-1:] for at in users(facts, flow.newest, alike)]
+
+
+def _of_starved(facts: Facts) -> list[Where]:
+    found: list[Where] = []
+    for flow in facts.flowing:
+        starved = np.flatnonzero(starvation(facts, flow).signal).tolist()
+        found += users(facts, flow.newest, starved)[:1]
+    return found
+
+
+_PLACES: Mapping[str, Callable[[Facts], list[Where]]] = {
+    "double-softmax": softmax_places,
+    "output-range": lambda facts: [at for at, _ in flat_outputs(facts)],
+    "dead-units": _of_dead_units,
+    "saturation": _of_saturation,
+    "constant-init": _of_copies,
+    "vanishing-gradient": _of_starved,
+}
