@@ -67,7 +67,8 @@ def test_a_faulty_case_is_recorded_once_and_told(runs: Path) -> None:
     assert not healthy.alarms
     assert dead.harmed
     assert dead.told is not None
-    assert (dead.told.code, dead.layer_right, dead.line_right) == ("HW103", True, True)
+    assert (dead.layer_right, dead.line_right) == (True, True)
+    assert "HW103" in {alarm.code for alarm in dead.alarms}
     assert dead.cause_right(1)
     assert dead.first_alarm is not None
     assert dead.first_alarm <= 0.2
