@@ -217,6 +217,16 @@ FAULTS: Sequence[Fault] = (
         networks=CHAINS | LOOPS | {"transformer"}, factual=True, sites=DETACH,
     ),
     _fault(
+        "misordered", "HW105 HW202", "step-before-backward",
+        [{"order": "step-first"}, {"order": "zero-between"}],
+        networks=ALL, sites=frozenset({"early-step", "late-zero"}),
+    ),
+    _fault(
+        "softmax-of-one", "HW202", "softmax-over-one", [{"output": "softmax-of-one"}],
+        networks=ALL, sites=frozenset({"softmax-of-one"}),
+        tasks=frozenset({"circles", "moons", "cancer", "first-bit"}),
+    ),
+    _fault(
         "coarse-weights", "HW105 HW202", "update-below-precision",
         [{"dtype": "bfloat16", "rate": rate} for rate in (1e-4, 1e-5)],
         networks=frozenset({"mlp", "cnn", "autoencoder", "rnn"}),

@@ -40,7 +40,9 @@ symptom's finding carries its own. Line and layer are right where the place name
 alarms are found by judging the record cut after 5, 10, 20, 40 and 70 % of the training.
 
 Not injected yet, so nothing here is said of them: float16 (precision-underflow, overflow-in-half),
-normalisation-depth, attention-collapse, requires-grad-off and inf-minus-inf.
+normalisation-depth, attention-collapse and inf-minus-inf. Weights whose `requires_grad` is off by
+mistake look as those that are frozen on purpose do: they are told as information, and as a warning
+only if the loss stands still.
 """
 
 _PEERS = """## Peers on the same trainings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +12,7 @@ class Recipe:
     ``weights`` names how matrices are drawn; they are multiplied by ``weight_scale`` and shifted by
     ``weight_mean`` times their own standard deviation. ``layer`` limits these changes and ``bias``
     to one hidden layer. ``output`` is applied to the head's output before the loss. ``pretrain``
-    steps are trained unobserved first.
+    steps are trained unobserved first. ``order`` is that of the calls in a step, "" the right one.
     """
 
     task: str
@@ -52,3 +52,15 @@ class Recipe:
     frozen: str = ""
     dtype: str = "float32"
     bad_from: int | None = None
+    order: str = ""
+
+    @property
+    def choices(self) -> str:
+        """The choices that are not the usual ones: a new field does not change old recipes'."""
+        chosen = {field.name: getattr(self, field.name) for field in fields(self)}
+        usual = {field.name: field.default for field in fields(self)}
+        return ", ".join(
+            f"{name}={value!r}"
+            for name, value in chosen.items()
+            if usual[name] is MISSING or value != usual[name]
+        )

@@ -45,7 +45,7 @@ def record(case: Case) -> Outcome:
         return headwater.watch(out=folder, overhead=1.0, every=EVERY)
 
     outcome = train(case.recipe, case.seed, watch)
-    kept = {**asdict(outcome), "recipe": repr(case.recipe), "layers": layer_names(case.recipe)}
+    kept = {**asdict(outcome), "recipe": case.recipe.choices, "layers": layer_names(case.recipe)}
     (folder / "outcome.json").write_text(json.dumps(kept))
     return outcome
 
@@ -56,7 +56,7 @@ def outdated(case: Case) -> bool:
         kept = json.loads((folder_of(case) / "outcome.json").read_text())
     except FileNotFoundError:
         return True
-    return bool(kept["recipe"] != repr(case.recipe))
+    return bool(kept["recipe"] != case.recipe.choices)
 
 
 def record_all(cases: Iterable[Case]) -> int:

@@ -32,6 +32,8 @@ def train(recipe: Recipe, seed: int, watch: Watch = contextlib.nullcontext) -> O
     if recipe.network == "gan":
         return _train_gan(recipe, watch)
     data = task(recipe.task)
+    if recipe.output == "softmax-of-one":
+        data = replace(data, outputs=1)
     model = network(recipe, data).to(getattr(torch, recipe.dtype))
     if recipe.frozen:
         _freeze(model, recipe.frozen)
@@ -68,6 +70,9 @@ def _rate_factor(recipe: Recipe, step: int) -> float:
 
 def _loop(model: nn.Module, recipe: Recipe, data: Task) -> None:
     optimiser = _optimiser(_held(model, recipe.held), recipe)
+    if recipe.order:
+        _MISORDERED[recipe.order](model, optimiser, recipe, data)
+        return
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: _rate_factor(recipe, at))
     for step in range(recipe.steps):
         if recipe.zero_grad:
@@ -80,6 +85,31 @@ def _loop(model: nn.Module, recipe: Recipe, data: Task) -> None:
             nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         optimiser.step()
         schedule.step()
+
+
+def _stepping_first(
+    model: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, data: Task
+) -> None:
+    for step in range(recipe.steps):
+        inputs, targets = _batch(recipe, data, step)
+        optimiser.zero_grad()
+        optimiser.step()  # site: early-step
+        loss = _loss(model(inputs), targets, recipe, data) / recipe.accumulate
+        loss.backward()
+
+
+def _zeroing_between(
+    model: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, data: Task
+) -> None:
+    for step in range(recipe.steps):
+        inputs, targets = _batch(recipe, data, step)
+        loss = _loss(model(inputs), targets, recipe, data) / recipe.accumulate
+        loss.backward()
+        optimiser.zero_grad()  # site: late-zero
+        optimiser.step()
+
+
+_MISORDERED = {"step-first": _stepping_first, "zero-between": _zeroing_between}
 
 
 def _batch(recipe: Recipe, data: Task, step: int) -> tuple[Tensor, Tensor]:
@@ -107,6 +137,9 @@ def _prepared(recipe: Recipe, data: Task, chosen: Tensor) -> tuple[Tensor, Tenso
 def _loss(output: Tensor, targets: Tensor, recipe: Recipe, data: Task) -> Tensor:
     if recipe.output == "softmax":
         output = output.softmax(-1)  # site: softmax
+    elif recipe.output == "softmax-of-one":
+        sure = output.softmax(-1)[:, 0]  # site: softmax-of-one
+        return functional.binary_cross_entropy(sure, targets.float())
     elif recipe.output == "sigmoid":
         output = torch.sigmoid(output)  # site: output
     elif recipe.output == "relu":

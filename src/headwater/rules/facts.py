@@ -25,6 +25,7 @@ _PARAMETER_COLUMNS = (
     "raw_norm",
     "unscaled_norm",
     "clipped_norm",
+    "applied_norm",
     "weight_norm",
     "weight_nonfinite_share",
     "relative_update",
@@ -61,6 +62,7 @@ class Movement:
     raw_norm: Floats
     unscaled_norm: Floats
     clipped_norm: Floats
+    applied_norm: Floats
     weight_norm: Floats
     weight_nonfinite_share: Floats
     relative_update: Floats
@@ -272,6 +274,11 @@ class Facts:
             return 2
         if not _MANY_CLASSES & set(near):
             return 0
+        return self.outputs(flow)
+
+    def outputs(self, flow: Flow) -> int:
+        """Return how many units the last layer before a flow's loss has, 0 if it has no matrix."""
+        one = flow.newest
         above = one.nearest((one.kind == "weights") & one.layers)
         for leaf in one.leaves:
             shape = self.parameters[one.parameter[leaf]].shape

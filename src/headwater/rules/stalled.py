@@ -11,7 +11,7 @@ from headwater.rules.facts import Facts
 from headwater.rules.signal import starvation, users
 from headwater.rules.sizes import ADVICE as ADVICE_ON_SIZES
 from headwater.rules.sizes import REMEDIES as ADVISED
-from headwater.rules.stalls import flat_outputs, softmax_places
+from headwater.rules.stalls import flat_outputs, softmax_over_one, softmax_places
 from headwater.rules.symmetry import drawn_alike
 from headwater.rules.units import (
     bounded_layers,
@@ -28,6 +28,7 @@ _REMEDIES: Mapping[str, tuple[str, ...]] = {
     "recurrent-contraction": ("orthogonal-init", "forget-bias", "gated-cell"),
     "learning-rate-too-high": ("lower-learning-rate", "gradient-clipping"),
     "double-softmax": ("remove-softmax",),
+    "softmax-over-one": ("sigmoid-output",),
     "learning-rate-too-low": ("higher-learning-rate", "adam"),
     "labels-independent-of-inputs": ("check-labels",),
     "inherent-derivative": ("relu", "he-init", "batch-normalisation"),
@@ -45,6 +46,7 @@ _ADVICE: Mapping[str, str] = {
     "vanishing-gradient": "Let the signal through first: He initialisation, normalisation.",
     "recurrent-contraction": "Use orthogonal recurrent weights or a gated cell.",
     "double-softmax": "Remove the first softmax.",
+    "softmax-over-one": "Use a sigmoid (binary_cross_entropy_with_logits), or one unit a class.",
     "learning-rate-too-low": "Raise the learning rate a hundredfold, then lower it again.",
     "labels-independent-of-inputs": "Check that labels belong to their inputs.",
     "update-below-precision": "Keep the weights in float32.",
@@ -99,6 +101,7 @@ def _of_starved(facts: Facts) -> list[Where]:
 
 _PLACES: Mapping[str, Callable[[Facts], list[Where]]] = {
     "double-softmax": softmax_places,
+    "softmax-over-one": softmax_over_one,
     "output-range": lambda facts: [at for at, _ in flat_outputs(facts)],
     "dead-units": _of_dead_units,
     "saturation": _of_saturation,

@@ -66,12 +66,15 @@ class StallLimits:
 
 LIMITS = StallLimits()
 
+_SOFTMAXES = frozenset({"Softmax", "LogSoftmax"})
+
 
 def causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
     """Name the other symptoms, each with an equal share, as the loss cannot tell between them."""
     first = _dead_layers(facts) or [*_saturated(facts), *_starved(facts), *_dying(facts)]
     found = (
-        softmax_twice(facts)
+        _one_unit(facts)
+        or softmax_twice(facts)
         or _output_unit(facts)
         or _alike(facts)
         or [*first, *_slow(facts)]
@@ -154,6 +157,28 @@ def flat_outputs(facts: Facts) -> list[tuple[Where, str]]:
             )
             if flat >= LIMITS.output_flat:
                 found.append((where(facts.sites[one.site[row]]), percent(flat)))
+    return found
+
+
+def _one_unit(facts: Facts) -> list[tuple[str, str]]:
+    return [
+        ("softmax-over-one", f"the softmax at {place(at)} is over a single unit, so always 1")
+        for at in softmax_over_one(facts)[:1]
+    ]
+
+
+def softmax_over_one(facts: Facts) -> list[Where]:
+    """See a softmax after a last layer of one unit, behind which the gradient is exactly zero."""
+    found = []
+    for flow in facts.flowing:
+        one = flow.newest
+        near = (one.weights_above == 0) & np.isfinite(one.level)
+        for row in np.flatnonzero(near & (one.parameter < 0)).tolist():
+            behind = one.level[one.parent == row]
+            if facts.sites[one.site[row]].operation not in _SOFTMAXES or not len(behind):
+                continue
+            if np.isneginf(behind).all() and facts.outputs(flow) == 1:
+                found.append(where(facts.sites[one.site[row]]))
     return found
 
 

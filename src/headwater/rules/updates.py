@@ -12,6 +12,7 @@ from headwater.records import Cause, Finding, ParameterInfo, Severity, Verdict, 
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.detachment import detachments
 from headwater.rules.facts import Facts
+from headwater.rules.ordering import gone_before_the_step, out_of_order
 from headwater.rules.passes import Bools
 from headwater.rules.signal import SURE_SHARE, starvation, users
 from headwater.rules.wording import count, line, names, percent
@@ -40,10 +41,11 @@ class HW105:
 
     What it sees:
         Parameters that require a gradient and never got one though their module ran; parameters
-        that get one but that no optimiser holds, while it holds others; parameters whose updates
-        are nine times in ten smaller than the spacing of numbers around their weights. Parameters
-        with ``requires_grad`` off are frozen by design. Modules that never ran are told as
-        information.
+        that get one but that no optimiser holds, while it holds others; all parameters, where the
+        gradients are gone again when the optimiser steps; parameters whose updates are nine times
+        in ten smaller than the spacing of numbers around their weights. Parameters with
+        ``requires_grad`` off are frozen by design, and doubted only if an optimiser holds them
+        while the loss stands still. Modules that never ran are told as information.
 
     Why it hurts:
         The script believes to train what it does not.
@@ -68,6 +70,8 @@ class HW105:
             _detached,
             _never_called,
             _not_held,
+            _switched_off,
+            _gone,
             _lost_updates,
         )
         findings = [found for check in checks if (found := check(facts)) is not None]
@@ -155,6 +159,47 @@ def _not_held(facts: Facts) -> Finding | None:
         remedies=("add-to-optimiser", "freeze"),
     )
     return replace(found, where=_where_used(facts, found.where)) if found is not None else None
+
+
+def _switched_off(facts: Facts) -> Finding | None:
+    """Doubt that weights are meant to be frozen: an optimiser holds them, and nothing is learnt."""
+    off = [
+        info
+        for info in facts.parameters
+        if not info.requires_grad and info.optimiser is not None and len(info.shape) > 1
+    ]
+    stalled = facts.trend.stalled
+    return _finding(
+        facts,
+        off,
+        cause="requires-grad-off",
+        severity="warning" if stalled else "info",
+        confidence=0.7 if stalled else 0.5,
+        evidence="requires_grad is off and an optimiser holds the parameter",
+        message="An optimiser holds {names}, whose requires_grad is off, so nothing moves them. "
+        "Switch it on, or leave them out of the optimiser if they are meant to be frozen.",
+        remedies=("requires-grad-on",),
+    )
+
+
+def _gone(facts: Facts) -> Finding | None:
+    gone = gone_before_the_step(facts)
+    what, line_of_it = out_of_order(facts) if gone else ("", None)
+    at = f" ({line(line_of_it)})" if line_of_it is not None else ""
+    found = _finding(
+        facts,
+        [facts.parameters[index] for index in gone],
+        cause="step-before-backward",
+        severity="error",
+        confidence=0.95,
+        evidence="a backward pass gave gradients and none was there at the optimiser's step",
+        message=f"Nothing is trained, as no gradient is there when the optimiser steps: {what}{at}."
+        " Call zero_grad(), backward() and step() in this order.",
+        remedies=("order-of-calls",),
+    )
+    if found is None or line_of_it is None:
+        return found
+    return replace(found, where=(line_of_it, *found.where))
 
 
 def _where_used(facts: Facts, places: Sequence[Where]) -> tuple[Where, ...]:
