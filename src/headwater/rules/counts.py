@@ -20,7 +20,7 @@ COUNTS: Mapping[tuple[str, str, float], tuple[int, int]] = {
     ("HW103", "warning", 0.70): (5, 6),
     ("HW104", "error", 0.90): (10, 12),
     ("HW104", "warning", 0.60): (16, 16),
-    ("HW105", "error", 0.95): (1, 1),
+    ("HW105", "error", 0.95): (12, 12),
     ("HW105", "warning", 0.70): (1, 1),
     ("HW105", "warning", 0.85): (20, 20),
     ("HW105", "warning", 0.90): (30, 30),

@@ -48,10 +48,13 @@ def gone_before_the_step(facts: Facts) -> list[int]:
         return []
     made = np.nan_to_num(movement.unscaled_norm[:, held], nan=0.0) > 0
     applied = np.nan_to_num(movement.applied_norm[:, held], nan=0.0) > 0
-    moved = np.nan_to_num(movement.relative_update[:, held], nan=1.0) > 0
-    if (applied | moved).any() or made.any(axis=1).sum() < LIMITS.least_samples - 1:
+    updates = movement.relative_update[:, held]  # NaN where what was 0 stays 0
+    measured = np.isfinite(updates).any(axis=1)
+    if applied.any() or (np.nan_to_num(updates) > 0).any() or not measured.all():
         return []
-    return [index for index, seen in zip(held, made.any(axis=0), strict=True) if seen]
+    if made.any(axis=1).sum() < LIMITS.least_samples - 1:
+        return []
+    return [index for at, index in enumerate(held) if made[:, at].any()]
 
 
 def out_of_order(facts: Facts) -> tuple[str, Where | None]:
