@@ -18,6 +18,9 @@ PRIOR = 8.0
 """How many alarms the rule's own share weighs beside those of one level and feeling, and the share
 of all rules beside the rule's: a group of three cannot be surer than its rule."""
 
+MOST = 0.99
+"""No finding is surer: a corpus of short trainings cannot count what it does not hold."""
+
 _STEP = 0.05
 
 Key = tuple[str, str, float]
@@ -47,7 +50,8 @@ def confidence(group: Key, counts: Mapping[Key, tuple[int, int]] = COUNTS) -> fl
     if not mine:
         return None
     right, told = counts.get(group, (0, 0))
-    return _drawn(right, told, _drawn(*_sum(mine), _drawn(*_sum(counts.values()), 0.5)))
+    of_rule = _drawn(*_sum(mine), _drawn(*_sum(counts.values()), 0.5))
+    return min(MOST, _drawn(right, told, of_rule))
 
 
 def _sum(pairs: Collection[tuple[int, int]]) -> tuple[int, int]:
