@@ -15,14 +15,15 @@ XAVIER = [0.0, 0.04, 0.06, 0.18, 0.23]
 
 
 def _run(folder: Path, saturated: list[float], **more: Any) -> Run:
-    first = more.pop("first", None)
+    first, norm = more.pop("first", None), more.pop("weight_norm", 3.0)
     statistics = more.pop("statistics", {})
     layers = [
         Layer(
             statistics={
                 "saturated": share if first is None else (lambda s, d=share: first if s < 4 else d),
                 **statistics,
-            }
+            },
+            weight_norm=norm,
         )
         for share in saturated
     ]
@@ -45,6 +46,16 @@ def test_the_switches_of_a_network_that_learns_are_healthy(tmp_path: Path) -> No
     assert judged(_run(tmp_path, XAVIER, losses=falling()), "HW104").answer == "healthy"
     assert judged(_run(tmp_path, SICK, losses=falling()), "HW104").answer == "healthy"
     assert judged(_run(tmp_path, XAVIER, losses=flat(200)), "HW104").answer == "healthy"
+
+
+def test_weights_drawn_too_large_are_told_until_the_loss_has_left_its_start(
+    tmp_path: Path,
+) -> None:
+    large = {"weight_norm": 40.0}
+    slow = _run(tmp_path / "slow", SICK, losses=falling(end=0.5), **large)
+    assert finding(slow, "HW104").severity == "warning"
+    quick = _run(tmp_path / "quick", SICK, losses=falling(end=0.1), **large)
+    assert judged(quick, "HW104").answer == "healthy"
 
 
 def test_one_sample_is_too_few_to_say(tmp_path: Path) -> None:

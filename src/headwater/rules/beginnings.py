@@ -13,6 +13,7 @@ from headwater.rules.facts import Facts
 from headwater.rules.passes import Pass
 from headwater.rules.signal import LIMITS as SIGNAL
 from headwater.rules.signal import Part, Starved, account, cause_of_loss, causes, users
+from headwater.rules.trend import LIMITS as TREND
 from headwater.rules.wording import place, where
 
 
@@ -23,9 +24,6 @@ class BeginningLimits:
     # Three samples outvote one odd batch. In the tune half of the corpus no healthy training loses
     # three decades in them; networks drawn too small lose 3.3 to 10.6.
     samples: int = 3
-    # Below this share of chance level, or of its own start, the loss has left the plateau behind:
-    # networks that learnt all the same end under 0.2, those that lost half of it over 0.36.
-    made_up_for: float = 0.3
     # A layer that loses under 0.3 decades is drawn within a factor of two of what keeps the
     # gradient's size: then it is their number that does it.
     a_layer: float = 0.3
@@ -69,7 +67,7 @@ def from_the_start(facts: Facts, found: Starved) -> list[Finding]:
     one = found.flow.passes[0]
     parts = account(one, one.owners[worst], sign=-1)
     why = causes(parts, -1, cause_namer(one, parts, cause_of_loss))
-    learnt = _made_up_for(facts)
+    learnt = facts.trend.made_up_for
     at = place(where(facts.sites[one.site[one.owners[worst]]]))
     advice = ADVICE[why[0].cause] if why else "see where with `headwater show`"
     now = "Training has made up for it; it" if learnt else "Until weights make up for it, what"
@@ -91,17 +89,11 @@ def from_the_start(facts: Facts, found: Starved) -> list[Finding]:
                 "lost_decades_limit": SIGNAL.lost_decades,
                 "starved_parameters": len(starved),
                 "samples": LIMITS.samples,
-                "made_up_for_limit": LIMITS.made_up_for,
+                "made_up_for_limit": TREND.made_up_for,
             },
             remedies=REMEDIES[why[0].cause] if why else ("he-init", "batch-normalisation"),
         )
     ]
-
-
-def _made_up_for(facts: Facts) -> bool:
-    trend = facts.trend
-    level = trend.chance if np.isfinite(trend.chance) else trend.start
-    return bool(trend.state == "fell" and trend.last < LIMITS.made_up_for * level)
 
 
 def cause_namer(

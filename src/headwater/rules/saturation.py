@@ -24,6 +24,7 @@ from headwater.rules.units import (
     pooled_dead,
     rectified_layers,
     saturated_layers,
+    saturation_limit,
     too_many_dead,
     wilson_low,
 )
@@ -154,9 +155,10 @@ class HW104:
     What it sees:
         Hidden sigmoid, tanh and the like whose derivative is under 5 % of its largest for three
         entries in ten or more, in most samples and in the newest, while the loss does not fall.
-        Where the loss does not tell, eight in ten are asked for, where it falls nine, and of gates
-        (GRU, LSTM, squeeze-and-excitation), which open and close by design, nineteen in twenty and
-        a loss that does not fall. The activation next to the loss is left out: a good classifier
+        Where the loss does not tell, eight in ten are asked for, where it falls nine, or five if
+        weights were drawn too large and the loss is not far below its start; of gates (GRU, LSTM,
+        squeeze-and-excitation), which open and close by design, nineteen in twenty and a loss that
+        does not fall. The activation next to the loss is left out: a good classifier
         saturates it.
 
     Why it hurts:
@@ -194,8 +196,7 @@ class HW104:
 
     def _finding(self, facts: Facts, layers: Sequence[Layer], found: Sequence[Layer]) -> Finding:
         cause = _cause_of_saturation(facts, layers, found[0])
-        limit = UNITS.saturated if facts.trend.stalled else UNITS.saturated_unknown
-        limit = UNITS.saturated_learning if facts.trend.state == "fell" else limit
+        limit = saturation_limit(facts)
         numbers = {
             f"saturated at {place(layer_place(facts, layer))}": float(layer.saturated[-1])
             for layer in reversed(found)

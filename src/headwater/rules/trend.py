@@ -40,6 +40,9 @@ class TrendLimits:
     # to the fourth tenth to come down to it; what stays for the other half has not learnt.
     arrival: int = 5
     full_late_fall_steps: int = 2000
+    # Below this share of chance level, or of its own start, a loss has left a bad start behind:
+    # networks that learnt all the same end under 0.2, those that lost half of it over 0.36.
+    made_up_for: float = 0.3
     # Below this share of chance level a flat loss is that of a network trained before.
     learnt: float = 0.8
 
@@ -76,6 +79,12 @@ class Trend:
     def collapsed(self) -> bool:
         """Whether the network had learnt and then lost all of it."""
         return self.at_chance and self.lowest < LIMITS.learnt * self.chance
+
+    @property
+    def made_up_for(self) -> bool:
+        """Whether the loss fell so far that whatever was wrong at the start is history."""
+        level = self.chance if np.isfinite(self.chance) else self.start
+        return bool(self.state == "fell" and self.last < LIMITS.made_up_for * level)
 
     @property
     def never_left_chance(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from headwater.rules.facts import Facts
 from headwater.rules.passes import MANY_CALLS, Bools, Floats, Flow, Ints, Pass
 from headwater.rules.signal import SURE_SHARE
+from headwater.rules.sizes import oversized_weights
 from headwater.rules.wording import where
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ class UnitLimits:
     # half no healthy layer that is no gate has more than 0.40; weights five times too large or
     # far from zero mean leave 0.93 and more, and two thirds of what could be learnt unlearnt.
     saturated_learning: float = 0.9
+    # The same where weights were drawn too large and the loss has not left its start behind: a
+    # tanh network in its chaotic phase, no classifier that made up its mind. Healthy as above.
+    saturated_oversized: float = 0.5
     # Gates are meant to open and close.
     saturated_gate: float = 0.95
     # Two circles, ReLU, He initialisation: 0.16 of 25 units are dead at the start, up to 0.36 in
@@ -122,12 +126,18 @@ def wilson_low(share: float, number: float, z: float = 1.96) -> float:
     return max(0.0, float((middle - half) / (1 + z * z / number)))
 
 
+def saturation_limit(facts: Facts) -> float:
+    """Return the saturated share from which a layer that is no gate is too saturated."""
+    if facts.trend.state == "fell":
+        oversized = bool(oversized_weights(facts)) and not facts.trend.made_up_for
+        return LIMITS.saturated_oversized if oversized else LIMITS.saturated_learning
+    told = facts.trend.stalled or facts.trend.state == "rose"
+    return LIMITS.saturated if told else LIMITS.saturated_unknown
+
+
 def saturated_layers(facts: Facts, layers: Sequence[Layer]) -> tuple[Layer, ...]:
     """Return the layers too saturated in most samples and the newest, the worst first."""
-    told = facts.trend.stalled or facts.trend.state == "rose"
-    usual = LIMITS.saturated if told else LIMITS.saturated_unknown
-    if facts.trend.state == "fell":
-        usual = LIMITS.saturated_learning
+    usual = saturation_limit(facts)
     found = [
         layer
         for layer in layers
