@@ -21,7 +21,7 @@ from statistics import median
 
 import numpy as np
 from networks import Trainer
-from overhead import LIMITS, pair
+from overhead import LIMITS, in_turn
 from training import SIZES
 
 from headwater.watch.door import DOOR
@@ -51,7 +51,7 @@ def blocks(size: str, seconds: float) -> np.ndarray:
         )
         observation.start()
         course = observation._course
-        while sum(pair[0] for pair in found) < seconds:
+        while sum(seen for seen, _ in found) < seconds:
             seen = block(trainer, steps)
             left = time.perf_counter()
             DOOR.leave(observation)
@@ -79,7 +79,7 @@ def main() -> None:
         sums = found[picks].sum(axis=1)
         low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5])
         ratio = found[:, 0].sum() / found[:, 1].sum()
-        ends = [pair(size, 1, number) for number in range(5)]
+        ends = [in_turn(size, 1, number) for number in range(5)]
         # What is charged to the one step is in the blocks already.
         fixed = median(seen.cpu_s - plain.cpu_s - seen.charged_s for plain, seen in ends)
         whole = ratio + fixed / arguments.seconds

@@ -1,9 +1,12 @@
-"""What ``headwater run`` costs at its default budget: whole processes, with and without, in turn.
+"""What ``headwater run`` costs at its default budget: whole processes, with and without.
 
-Three scripts, with steps of about 1, 20 and 200 ms, each run for --seconds, observed and not,
-one right after the other; the order changes from pair to pair, so that a machine that gets slower
-favours neither. The figure is the median over pairs of the ratio of the two times, for wall time
-and for processor time; start-up (the same script with no steps) is told apart.
+Three scripts, with steps of about 1, 20 and 200 ms, each run for --seconds, observed and not. A
+shared machine's pace drifts by ten times what is to be measured from one minute to the next, so the
+two run at the same time, on a core each, and then again with the cores changed over; the ratio of a
+pair is the geometric mean of the two, in which a slower core cancels. The observer's own threads
+stay on the core of the training that they watch. With --in-turn, or on a single core, one runs
+right after the other, and the order changes from pair to pair. The figure is the median over pairs,
+for wall time and for processor time; start-up (the same script with no steps) is told apart.
 
     python benchmarks/overhead.py --seconds 60 --pairs 7
 """
@@ -12,11 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -68,12 +73,14 @@ class Result:
 HEADING = "script   steps  step [ms]  wall ratio           range cpu ratio  start [s]   limit"
 
 
-def process(size: str, steps: int, *, observed: bool) -> Cost:
-    """Run the script once; observed or not."""
+def process(size: str, steps: int, *, observed: bool, core: int | None = None) -> Cost:
+    """Run the script once; observed or not; on one core only, or on all."""
     with tempfile.TemporaryDirectory() as folder:
         head = ["-m", "headwater", "run", "--quiet", "--out", str(Path(folder, "run"))]
         command = [sys.executable, *(head if observed else []), str(SCRIPT), size, str(steps)]
         started = time.perf_counter()
+        if core is not None:  # inherited from the first instruction on
+            command = ["taskset", "--cpu-list", str(core), *command]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None
         said = child.stdout.read()
@@ -96,33 +103,69 @@ def process(size: str, steps: int, *, observed: bool) -> Cost:
     )
 
 
-def pair(size: str, steps: int, number: int) -> tuple[Cost, Cost]:
+def in_turn(size: str, steps: int, number: int) -> tuple[Cost, Cost]:
     """Return the costs unobserved and observed; odd pairs run the observed one first."""
     costs = {observed: process(size, steps, observed=observed) for observed in (number % 2 == 1,)}
     costs |= {other: process(size, steps, observed=other) for other in (number % 2 == 0,)}
     return costs[False], costs[True]
 
 
-def measure(size: str, seconds: float, pairs: int) -> Result:
+def side_by_side(size: str, steps: int, cores: tuple[int, int]) -> tuple[Cost, Cost]:
+    """Return the costs unobserved and observed, of two runs at once, each on its core."""
+    with ThreadPoolExecutor(2) as both:
+        plain = both.submit(process, size, steps, observed=False, core=cores[0])
+        seen = both.submit(process, size, steps, observed=True, core=cores[1])
+        return plain.result(), seen.result()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Runs unobserved and observed: one of each, or two of each with the cores changed over."""
+
+    plain: tuple[Cost, ...]
+    seen: tuple[Cost, ...]
+
+    def ratio(self, of: str) -> float:
+        """Return observed / unobserved of a field of `Cost`: the geometric mean over the runs."""
+        ratios = [
+            getattr(seen, of) / getattr(plain, of)
+            for plain, seen in zip(self.plain, self.seen, strict=True)
+        ]
+        return math.exp(sum(map(math.log, ratios)) / len(ratios))
+
+
+def pair(size: str, steps: int, number: int, *, turns: bool) -> Pair:
+    """Run a pair, at once where the machine has the cores."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if turns or len(cores) < 2:
+        costs = [in_turn(size, steps, number)]
+    else:
+        first, second = cores
+        costs = [side_by_side(size, steps, order) for order in ((first, second), (second, first))]
+    return Pair(plain=tuple(one for one, _ in costs), seen=tuple(other for _, other in costs))
+
+
+def measure(size: str, seconds: float, pairs: int, *, turns: bool) -> Result:
     """Time one script."""
     trial = 2000 if size == "1ms" else 20
-    steps = max(20, int(seconds * trial / process(size, trial, observed=False).steps_s))
-    costs = []
+    core = None if turns else min(os.sched_getaffinity(0))
+    steps = max(20, int(seconds * trial / process(size, trial, observed=False, core=core).steps_s))
+    measured = []
     for number in range(pairs):
-        plain, seen = pair(size, steps, number)
-        costs.append((plain, seen))
-        print(
-            f"{size} pair {number + 1} of {pairs}: {plain.wall_s:.2f} s and {seen.wall_s:.2f} s, "
-            f"ratio {seen.wall_s / plain.wall_s:.4f}",
-            file=sys.stderr,
+        measured.append(pair(size, steps, number, turns=turns))
+        took = ", ".join(
+            f"{plain.wall_s:.2f} s and {seen.wall_s:.2f} s"
+            for plain, seen in zip(measured[-1].plain, measured[-1].seen, strict=True)
         )
-    starts = [pair(size, 0, number) for number in range(max(3, pairs))]
+        ratio = measured[-1].ratio("wall_s")
+        print(f"{size} pair {number + 1} of {pairs}: {took}, ratio {ratio:.4f}", file=sys.stderr)
+    starts = [in_turn(size, 0, number) for number in range(max(3, pairs))]
     return Result(
         size=size,
         steps=steps,
-        step_ms=median(1e3 * plain.steps_s / steps for plain, _ in costs),
-        wall=tuple(seen.wall_s / plain.wall_s for plain, seen in costs),
-        cpu=tuple(seen.cpu_s / plain.cpu_s for plain, seen in costs),
+        step_ms=median(1e3 * plain.steps_s / steps for one in measured for plain in one.plain),
+        wall=tuple(one.ratio("wall_s") for one in measured),
+        cpu=tuple(one.ratio("cpu_s") for one in measured),
         startup_s=median(seen.wall_s - plain.wall_s for plain, seen in starts),
     )
 
@@ -133,10 +176,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="of each run (default 60)")
     parser.add_argument("--pairs", type=int, default=5, help="(default 5)")
     parser.add_argument("--size", choices=SIZES, action="append", help="only this script")
+    parser.add_argument("--in-turn", action="store_true", help="one after the other, on all cores")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     results = [
-        measure(size, arguments.seconds, arguments.pairs) for size in arguments.size or SIZES
+        measure(size, arguments.seconds, arguments.pairs, turns=arguments.in_turn)
+        for size in arguments.size or SIZES
     ]
     if arguments.json:
         print(json.dumps([asdict(result) for result in results], indent=2))

@@ -26,6 +26,7 @@ from headwater.watch import (
     parameters,
     recorder,
     samples,
+    secant,
     shapes,
     sites,
     stacks,
@@ -50,7 +51,7 @@ class Training:
 
     def step(self) -> None:
         self.optimiser.zero_grad()
-        loss = self.model(torch.randn(5, 6)).square().mean()
+        loss = nn.functional.mse_loss(self.model(torch.randn(5, 6)), torch.zeros(5, 1))
         loss.backward()
         self.optimiser.step()
         self.losses.append(loss.item())
@@ -102,6 +103,9 @@ HEARD: list[tuple[Any, str]] = [
     (course, "read_before"),
     (course, "read_applied"),
     (course, "read_after"),
+    (secant.Secants, "arrive"),
+    (secant.Secants, "leave"),
+    (samples, "read_targets"),
     (course, "describe_optimiser"),
     (delivery, "Fetched"),
     (delivery.Delivery, "pulse"),
@@ -298,6 +302,9 @@ INTERRUPTED: list[tuple[Any, str]] = [
     (samples, "activation_output"),
     (course, "read_before"),
     (course, "read_after"),
+    (secant.Secants, "arrive"),
+    (secant.Secants, "leave"),
+    (samples, "read_targets"),
     (stacks.Stacks, "_look"),
     (cadence.Cadence, "wants_sample"),
     (door, "out_of_reach"),

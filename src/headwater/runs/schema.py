@@ -31,6 +31,9 @@ PULSE = pa.schema(
         ("sampled", pa.bool_()),
         ("total_norm", pa.float64()),
         ("gradient_norms", pa.list_(pa.float64())),
+        ("update_norm", pa.float64()),
+        ("slope", pa.float64()),
+        ("slope_after", pa.float64()),
     ]
 )
 
@@ -92,6 +95,10 @@ SITES = pa.schema(
         ("output_counts", pa.list_(pa.int64())),
         ("output_zeros", pa.int64()),
         ("output_nonfinites", pa.int64()),
+        ("target_mean", pa.float64()),
+        ("target_variance", pa.float64()),
+        ("target_least", pa.float64()),
+        ("target_largest", pa.float64()),
     ]
 )
 

@@ -26,6 +26,7 @@ from headwater.watch.names import Names
 from headwater.watch.parameters import read_after, read_applied, read_before
 from headwater.watch.reach import COMPILED, compiles_autograd
 from headwater.watch.samples import GraphSample, Sampler
+from headwater.watch.secant import Secants
 from headwater.watch.statistics import Scalar
 from headwater.watch.steps import ByHand, Losses, Step
 from headwater.watch.tap import Tap
@@ -76,6 +77,7 @@ class Course:
         self._optimisers: list[Callable[[], Optimizer | None]] = []
         self._losses = Losses()
         self._by_hand = ByHand()
+        self._secants = Secants()
         self._scaler_waits = False
         self._skipped = 0
         self._lane: Lane | None = None
@@ -227,10 +229,14 @@ class Course:
     def gradient_stands(self, optimiser: Optimizer) -> None:
         """Hear that the gradient of a step is there, as it is applied."""
         sample = self._step.parameters
-        if sample is not None:
-            scale = getattr(optimiser, "grad_scale", None)  # a fused optimiser unscales by itself
-            with torch.no_grad():
-                mine = self._names.held_by(self._optimiser_index(optimiser))
+        if sample is None and not self._secants.waits:
+            return
+        index = self._optimiser_index(optimiser)
+        mine = self._names.held_by(index)
+        with torch.no_grad():
+            self._secants.arrive(index, mine, self._step)
+            if sample is not None:
+                scale = getattr(optimiser, "grad_scale", None)  # a fused one unscales by itself
                 read_applied(mine, sample.updates, scale if isinstance(scale, Tensor) else None)
 
     def step_ends(self, optimiser: Optimizer) -> None:
@@ -239,7 +245,9 @@ class Course:
         sample = self._step.parameters
         if sample is not None:
             with torch.no_grad():
-                read_after(self._names.held_by(index), sample.updates)
+                mine = self._names.held_by(index)
+                read_after(mine, sample.updates)
+                self._secants.leave(index, mine, self._step, sample.updates)
         found = getattr(optimiser, "found_inf", None)  # set where the fused step skips by itself
         on_host = isinstance(found, Tensor) and found.device.type == "cpu"
         self._end_step(
@@ -322,7 +330,8 @@ class Course:
     def _plan(self, number: int) -> tuple[bool, bool]:
         count = len(self._optimisers)
         sampled = self._cadence.wants_sample(number, self.elapsed_s(), count)
-        return sampled, self._aftermath.watches or self._cadence.wants_pulse(number, count)
+        pulsed = self._cadence.wants_pulse(number, count)
+        return sampled, pulsed or self._aftermath.watches or self._secants.waits
 
     def _look_ahead(self) -> None:
         """Trace for the next step, too: where none is heard, it begins with a backward pass.

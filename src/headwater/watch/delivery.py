@@ -47,11 +47,12 @@ class Delivery:
         indices = [index for index, _ in step.norms or ()]
         sizes = [size for _, size in step.norms or ()]
         total = combine(sizes) if sizes else None
-        fetched = Fetched([step.loss(), step.loss_scale, total, *sizes])
+        along = (step.update_norm, step.slope, step.slope_after)
+        fetched = Fetched([step.loss(), step.loss_scale, total, *along, *sizes])
         taken = step.norms is not None
 
         def deliver(numbers: list[Any]) -> None:
-            loss, scale, whole, *each = numbers
+            loss, scale, whole, moved, slope, slope_after, *each = numbers
             norms: list[float | None] | None = None
             if taken:
                 norms = [None] * (max(indices, default=-1) + 1)
@@ -63,6 +64,7 @@ class Delivery:
             row = (
                 *(step.number, elapsed_s, step_ms, step.optimiser, loss, step.backwards),
                 *(scale, step.skipped, step.sampled, whole, norms),
+                *(moved, slope, slope_after),
             )
             self._recorder.pulses(*[(value,) for value in row])
 
@@ -85,7 +87,8 @@ class Delivery:
             nothing, no = (None,) * count, (False,) * count
             self._recorder.pulses(
                 *(range(first, first + count), times_s, [1e3 * span for span in steps_s]),
-                *((0,) * count, values, (1,) * count, nothing, no, no, nothing, nothing),
+                *((0,) * count, values, (1,) * count, nothing, no, no),
+                *(nothing,) * 5,
             )
 
         if losses:

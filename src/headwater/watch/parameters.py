@@ -57,6 +57,7 @@ class Update:
     at_step: Scalar | None = None
     relative: Scalar | None = None
     lost: Scalar | None = None
+    change: Tensor | None = None
 
 
 def read_raw(gradient: Tensor, size: Scalar) -> Raw:
@@ -113,7 +114,7 @@ def read_before(
             learning_rate=float(rate) if rate is not None else None,
             unit_l1=l1,
             units=units,
-            before=(weight if whole else _part(weight)).clone(),
+            before=(weight if whole else part(weight)).clone(),
         )
     return updates
 
@@ -139,25 +140,29 @@ def read_applied(
 
 
 def read_after(parameters: Mapping[int, Tensor], updates: Mapping[int, Update]) -> None:
-    """Fill in what a step changed, and let the copies go."""
+    """Fill in what a step changed, and let the copies go; of the changes a part is kept."""
     for index, update in updates.items():
         tensor, before, moving = parameters.get(index), update.before, update.moving
         update.before = update.moving = None
         if tensor is None or before is None:
             continue
         weight = plain(tensor)
-        after = weight if weight.shape == before.shape else _part(weight)
+        after = weight if weight.shape == before.shape else part(weight)
         if after.shape != before.shape:
             continue
         whole = before.shape == weight.shape
         scale = update.weight_norm if whole else norm(before)
-        update.relative = _ratio(norm(_difference(after, before)), scale)
+        change = _difference(after, before)
+        update.relative = _ratio(norm(change), scale)
+        if change.is_floating_point():
+            update.change = part(change) if change.numel() < 2 * _PART else part(change).clone()
         if moving is not None and moving.shape == after.shape:
             lost = torch.count_nonzero(moving & (after == before))
             update.lost = _ratio(_count(lost), _count(torch.count_nonzero(moving)))
 
 
-def _part(weight: Tensor) -> Tensor:
+def part(weight: Tensor) -> Tensor:
+    """Return all entries in a row, or of many every nth, 65,536 to twice as many."""
     flat = weight.reshape(-1)
     return flat[:: max(1, flat.numel() // _PART)]
 
@@ -172,7 +177,7 @@ def _moving(gradient: Tensor, kept: Tensor) -> Tensor | None:
     if gradient.layout is not torch.strided:
         return None
     values = plain(gradient)
-    moving = (values if values.shape == kept.shape else _part(values)) != 0
+    moving = (values if values.shape == kept.shape else part(values)) != 0
     return moving if moving.shape == kept.shape else None
 
 

@@ -38,6 +38,9 @@ _PULSE_COLUMNS = (
     "sampled",
     "total_norm",
     "gradient_norms",
+    "update_norm",
+    "slope",
+    "slope_after",
 )
 
 

@@ -28,11 +28,18 @@ from headwater.watch.outputs import (
     output_columns,
     output_scalars,
 )
-from headwater.watch.shapes import Shape, calls_of, new_shape, readable
+from headwater.watch.shapes import Shape, calls_of, comparing, new_shape, readable
 from headwater.watch.sites import SiteTable
 from headwater.watch.stacks import NOWHERE, STACKS, Place
 from headwater.watch.statistics import Scalar, combine, norm
 from headwater.watch.tap import Tap
+from headwater.watch.targets import (
+    TARGET_FIGURES,
+    Targets,
+    read_targets,
+    target_columns,
+    target_scalars,
+)
 
 _SHAPES = 64  # plans kept; sequences of every length would fill the memory with theirs
 _READ = tuple(name for name in Reading.__dataclass_fields__ if name != "units")
@@ -57,6 +64,7 @@ class GraphSample:
     onward: list[list[int]] = field(default_factory=list)
     readings: dict[int, Reading] = field(default_factory=dict)
     outputs: dict[int, Output] = field(default_factory=dict)
+    targets: dict[int, Targets] = field(default_factory=dict)
     numbers: dict[Any, int] = field(default_factory=dict)
     passes: list[int] = field(default_factory=list)
     compiled_nodes: int = 0
@@ -72,12 +80,13 @@ class GraphSample:
         values: list[Any] = [*scalars(self.tap.measured)]
         for reading in self.readings.values():
             values.extend(getattr(reading, name) for name in _READ)
-        return values + output_scalars(self.outputs)
+        return values + output_scalars(self.outputs) + target_scalars(self.targets)
 
     def columns(self, fetched: Sequence[Any]) -> dict[str, list[Any]]:
         """Return the rows of ``sites.arrow`` from the fetched numbers."""
         measured = self.tap.measured
-        end = len(fetched) - 2 * len(self.outputs)
+        targets = len(fetched) - TARGET_FIGURES * len(self.targets)
+        end = targets - 2 * len(self.outputs)
         numbers = fetched[:end]
         account = settle(measured, numbers, self.onward)
         first = len(numbers) - len(_READ) * len(self.readings)
@@ -95,7 +104,8 @@ class GraphSample:
             "elements": [measured.elements[node] for node in account.node],
             "parameter": [self.parameters[node] for node in account.node],
             "dtype": [dtype_name(measured.dtypes[node]) for node in account.node],
-            **output_columns(self.outputs, fetched[end:], account.node),
+            **output_columns(self.outputs, fetched[end:targets], account.node),
+            **target_columns(self.targets, fetched[targets:], account.node),
         }
         by_node: dict[int, Sequence[float | None]] = {
             node: numbers[first + i * len(_READ) : first + (i + 1) * len(_READ)]
@@ -205,6 +215,10 @@ class Sampler:
             sample.readings[base + node] = reading
         for node, output in self._outputs(graph, shape):
             sample.outputs[base + node] = output
+        for node in shape.comparing:
+            targets = read_targets(graph.nodes[node], shape.plan.operations[node])
+            if targets is not None:
+                sample.targets[base + node] = targets
         numbers = sample.tap.attach(graph, shape.plan, virtual_root=virtual_root)
         sample.sites.extend(shape.sites)
         sample.calls.extend(calls)
@@ -278,7 +292,7 @@ class Sampler:
             shape.kinds.append(kind)
             shape.sites.append(self._sites.number(operation, kind, place, parameter))
         shape.calls = calls_of(graph, shape.sites)
-        shape.readable = readable(shape)
+        shape.readable, shape.comparing = readable(shape), comparing(shape)
         self._express(graph, shape)
 
     def _express(self, graph: Walk, shape: Shape) -> None:

@@ -10,6 +10,7 @@ from headwater.records import Kind
 from headwater.watch.forms import Kept
 from headwater.watch.graph import Plan, Walk, make_plan
 from headwater.watch.stacks import Place
+from headwater.watch.targets import COMPARING
 
 CALLS_READ = 32
 """Activations read of one site in one pass; an unrolled RNN has one a time step."""
@@ -27,6 +28,7 @@ class Shape:
     sites: list[int]
     calls: list[int]
     readable: list[int]
+    comparing: list[int]
     outputs: list[Kept]
 
 
@@ -38,7 +40,7 @@ def new_shape(graph: Walk, leaves: Mapping[int, int | None]) -> Shape:
         [child for (child, _), carries in zip(children, signal, strict=True) if carries]
         for children, signal in zip(graph.edges, plan.signal, strict=True)
     ]
-    return Shape(plan, dict(leaves), onward, [], [], [], [], readable=[], outputs=[])
+    return Shape(plan, dict(leaves), onward, [], [], [], [], readable=[], comparing=[], outputs=[])
 
 
 def calls_of(graph: Walk, sites: Sequence[int]) -> list[int]:
@@ -61,3 +63,8 @@ def readable(shape: Shape) -> list[int]:
         if kind == "activation"
         and shape.calls[node] % -(-counts[shape.sites[node]] // CALLS_READ) == 0
     ]
+
+
+def comparing(shape: Shape) -> list[int]:
+    """Choose the losses that keep their targets."""
+    return [node for node, name in enumerate(shape.plan.operations) if name in COMPARING]

@@ -32,6 +32,9 @@ class Step:
     norms: list[tuple[int, Scalar]] | None = None
     parameters: ParameterSample | None = None
     graphs: list[GraphSample] = field(default_factory=list)
+    update_norm: Scalar | None = None
+    slope: Scalar | None = None
+    slope_after: Scalar | None = None
 
     def loss(self) -> Scalar | None:
         """Return the sum over the step's backward passes, None if there was no scalar root."""
