@@ -196,7 +196,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 writer = RunWriter(sys.argv[1])
 writer.write_info(RunInfo(seed=1))
 writer.append("pulse", {"step": [0] * 1000})
-full = 150_000
+full = 300_000
 resource.setrlimit(resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
 batches = 1
 try:

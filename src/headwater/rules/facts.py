@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.compute as pc
 
-from headwater.rules.passes import Bools, Floats, Flow, Ints, indices, numbers, read_flows
+from headwater.rules.passes import Bools, Floats, Flow, Ints, Pass, indices, numbers, read_flows
+from headwater.rules.targets import Targets, targets_of
 from headwater.rules.trend import Trend, loss_trend
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class Pulse:
     loss_scale: Floats
     skipped: Bools
     total_norm: Floats
+    update_norm: Floats
+    slope: Floats
+    slope_after: Floats
+    backwards: Ints
     bad: Bools
 
 
@@ -100,6 +105,10 @@ class Facts:
             loss_scale=scale,
             skipped=np.asarray(pc.fill_null(table["skipped"], False)).astype(bool),
             total_norm=numbers(table, "total_norm") / taken_out,
+            update_norm=numbers(table, "update_norm"),
+            slope=numbers(table, "slope"),
+            slope_after=numbers(table, "slope_after"),
+            backwards=indices(table, "backwards"),
             bad=self._bad_gradients(),
         )
 
@@ -212,10 +221,18 @@ class Facts:
 
     @cached_property
     def chance(self) -> float:
-        """The loss of a classifier that ignores its input, for balanced classes; NaN if unknown."""
-        classes = {self._classes(flow) for flow in self.flows}
-        found = classes.pop() if len(classes) == 1 else 0
-        return math.log(found) if found > 1 else math.nan
+        """The loss of a network that ignores its input, NaN if unknown.
+
+        Of a classifier it is the entropy of the classes, taken as balanced where only their number
+        is known; of a squared loss the variance of the targets.
+        """
+        found = {self._chance(flow) for flow in self.flows}
+        return found.pop() if len(found) == 1 else math.nan
+
+    @cached_property
+    def targets(self) -> Targets | None:
+        """What the loss asks for, where it keeps it and there is one loss."""
+        return targets_of(self.flows[0], self.sites) if len(self.flows) == 1 else None
 
     @cached_property
     def matrices(self) -> Bools:
@@ -265,6 +282,31 @@ class Facts:
         marks = np.zeros((len(lengths), max(lengths, default=0)), dtype=bool)
         marks[np.arange(marks.shape[1]) < lengths[:, None]] = bad
         return marks
+
+    def _chance(self, flow: Flow) -> float:
+        targets = targets_of(flow, self.sites)
+        if targets is not None and targets.loss == "MseLoss":
+            return targets.chance * self._weight_of_squares(flow.passes[0])
+        classes = self._classes(flow)
+        if classes == 2 and targets is not None and math.isfinite(targets.chance):
+            return targets.chance
+        return math.log(classes) if classes > 1 else math.nan
+
+    def _weight_of_squares(self, one: Pass) -> float:
+        """Return what multiplies the mean squared error in the loss: 1, or N for a sum of N.
+
+        With the weight w a loss of L has a gradient of norm 2 sqrt(w L / N) at its N outputs. A
+        step of several passes has the sum of their losses.
+        """
+        at = np.flatnonzero(self.pulse.step == one.step)
+        rows = np.flatnonzero(np.isfinite(one.columns["target_mean"]) & (one.weights_above == 0))
+        after = np.flatnonzero(np.isin(one.parent, rows[:1]))
+        if not len(at) or not len(after) or not self.pulse.loss[at[0]] > 0:
+            return math.nan
+        norm = 10.0 ** (one.level[rows[0]] + one.columns["edge_decades"][after[0]])
+        passes = max(1, int(self.pulse.backwards[at[0]]))
+        entries, loss = one.columns["elements"][after[0]], self.pulse.loss[at[0]]
+        return float(entries * norm**2 * passes**2 / (4 * loss))
 
     def _classes(self, flow: Flow) -> int:
         """Return how many classes a flow's loss tells apart, 0 if it is not a classifier's."""

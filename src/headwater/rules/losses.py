@@ -12,15 +12,17 @@ from headwater.records import Cause, Finding, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.breaks import by_an_operation
 from headwater.rules.facts import Facts
+from headwater.rules.outputs import bounded_places, out_of_reach, softmax_places, softmax_twice
 from headwater.rules.sizes import ADVICE, never_zeroed, why_too_large
 from headwater.rules.sizes import REMEDIES as ADVISED
-from headwater.rules.stalled import places_of_stall, reason_and_advice, remedies_of_stall
-from headwater.rules.stalls import (
-    causes_of_stall,
-    crawls,
-    softmax_places,
-    softmax_twice,
+from headwater.rules.stalled import (
+    advice_on,
+    places_of_stall,
+    reason_and_advice,
+    remedies_of_stall,
 )
+from headwater.rules.stalls import causes_of_stall, crawls
+from headwater.rules.targets import LIMITS as TARGETS
 from headwater.rules.trend import LIMITS as TREND
 from headwater.rules.trend import first_level, runaway
 from headwater.rules.wording import unique, where
@@ -154,6 +156,8 @@ class HW202:
         """Tell of a loss that falls, and not as far or as fast as it could."""
         if softmax_twice(facts):
             return self._slowed(facts)
+        if bounded := out_of_reach(facts):
+            return self._bounded(facts, *bounded[0])
         crawling = crawls(facts)
         return self._finding(facts, crawling) if crawling else None
 
@@ -212,6 +216,29 @@ class HW202:
                 else 0.0,
             },
             remedies=("remove-softmax",),
+        )
+
+    def _bounded(self, facts: Facts, cause: str, evidence: str) -> Finding:
+        """Tell of outputs that cannot reach the targets though the loss falls."""
+        assert facts.targets is not None
+        return Finding(
+            code="HW202",
+            symptom=self.symptom,
+            severity="warning",
+            confidence=0.8,
+            first_step=int(facts.pulse.step[0]),
+            step=facts.last_step,
+            where=unique([*bounded_places(facts), *_roots(facts)]),
+            message=f"The loss falls, but cannot come near zero: {evidence}. {advice_on(cause)}",
+            causes=(Cause(cause=cause, share=1.0, evidence=evidence),),
+            evidence={
+                "start": facts.trend.start,
+                "last": facts.trend.last,
+                "target_least": facts.targets.least,
+                "target_largest": facts.targets.largest,
+                "beyond_limit": TARGETS.beyond,
+            },
+            remedies=("linear-output", "standardise-targets"),
         )
 
 

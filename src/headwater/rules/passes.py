@@ -45,6 +45,10 @@ _NUMBERS = (
     "mean",
     "variance",
     "first_direction",
+    "target_mean",
+    "target_variance",
+    "target_least",
+    "target_largest",
 )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from headwater.records import Cause
 from headwater.rules.facts import Facts
 from headwater.rules.passes import MANY_CALLS, Pass
+from headwater.rules.targets import LIMITS as TARGETS
 
 _SQUARED = {"MseLoss"}
 _CROSS = {"NllLoss", "NllLoss2D"}
@@ -161,7 +162,10 @@ def why_too_large(facts: Facts) -> tuple[Cause, ...]:
         how = "recurrent-expansion" if any(in_loop(flow.passes[0]) for flow in facts.flows) else (
             "weight-scale-too-large")  # fmt: skip
         found.append((how, f"weights multiply the mean square by up to {gain:.3g}"))
-    if error >= LIMITS.error and not found:
+    targets = facts.targets
+    if targets is not None and targets.size >= TARGETS.size:
+        found.append(("unscaled-targets", f"{targets.words}, about 1 is usual"))
+    elif targets is None and error >= LIMITS.error and not found:
         found.append(("unscaled-targets", f"the first error is {error / 2:.3g}, about 1 is usual"))
     if not found:
         return _of_the_optimiser(facts)

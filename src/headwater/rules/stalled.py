@@ -8,10 +8,10 @@ import numpy as np
 
 from headwater.records import Cause, Where
 from headwater.rules.facts import Facts
+from headwater.rules.outputs import bounded_places, flat_outputs, softmax_over_one, softmax_places
 from headwater.rules.signal import starvation, users
 from headwater.rules.sizes import ADVICE as ADVICE_ON_SIZES
 from headwater.rules.sizes import REMEDIES as ADVISED
-from headwater.rules.stalls import flat_outputs, softmax_over_one, softmax_places
 from headwater.rules.symmetry import drawn_alike
 from headwater.rules.units import (
     bounded_layers,
@@ -70,6 +70,11 @@ def reason_and_advice(causes: Sequence[Cause]) -> str:
     return f": {causes[0].evidence}. {_ADVICE[causes[0].cause]}"
 
 
+def advice_on(cause: str) -> str:
+    """Return what to do about a cause, as a sentence."""
+    return _ADVICE[cause]
+
+
 def places_of_stall(facts: Facts, causes: Sequence[Cause]) -> list[Where]:
     """Return where the first cause stands, so that a stall points to it and not to the loss."""
     find = _PLACES.get(causes[0].cause) if causes else None
@@ -102,7 +107,7 @@ def _of_starved(facts: Facts) -> list[Where]:
 _PLACES: Mapping[str, Callable[[Facts], list[Where]]] = {
     "double-softmax": softmax_places,
     "softmax-over-one": softmax_over_one,
-    "output-range": lambda facts: [at for at, _ in flat_outputs(facts)],
+    "output-range": lambda facts: [*(at for at, _ in flat_outputs(facts)), *bounded_places(facts)],
     "dead-units": _of_dead_units,
     "saturation": _of_saturation,
     "constant-init": _of_copies,

@@ -7,8 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from headwater.records import Cause, Where
+from headwater.records import Cause
 from headwater.rules.facts import Facts
+from headwater.rules.outputs import one_unit, output_unit, softmax_twice
 from headwater.rules.passes import Flow
 from headwater.rules.signal import (
     Starved,
@@ -32,7 +33,7 @@ from headwater.rules.units import (
     saturated_layers,
     too_many_dead,
 )
-from headwater.rules.wording import count, percent, place, where
+from headwater.rules.wording import count, percent, place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,22 +61,18 @@ class StallLimits:
     lost_share: float = 0.5
     # A loss that was ever this much over its first value was thrown about by its steps.
     thrown: float = 3.0
-    # Half of an output's examples without a gradient.
-    output_flat: float = 0.5
 
 
 LIMITS = StallLimits()
-
-_SOFTMAXES = frozenset({"Softmax", "LogSoftmax"})
 
 
 def causes_of_stall(facts: Facts) -> tuple[Cause, ...]:
     """Name the other symptoms, each with an equal share, as the loss cannot tell between them."""
     first = _dead_layers(facts) or [*_saturated(facts), *_starved(facts), *_dying(facts)]
     found = (
-        _one_unit(facts)
+        one_unit(facts)
         or softmax_twice(facts)
-        or _output_unit(facts)
+        or output_unit(facts)
         or _alike(facts)
         or [*first, *_slow(facts)]
         or _collapsed(facts)
@@ -122,72 +119,6 @@ def _collapsed(facts: Facts) -> list[tuple[str, str]]:
     if not facts.trend.collapsed and not kept:
         return []
     return [(cause.cause, cause.evidence) for cause in (kept or why_too_large(facts))[:1]]
-
-
-def _output_unit(facts: Facts) -> list[tuple[str, str]]:
-    return [
-        ("output-range", f"{share} of the outputs are flat at {place(at)}, next to the loss")
-        for at, share in flat_outputs(facts)[:1]
-    ]
-
-
-def softmax_places(facts: Facts) -> list[Where]:
-    """See a softmax between the last layer and a loss that takes the logarithm of another."""
-    found = []
-    for flow in facts.flows:
-        one = flow.newest
-        rows = np.flatnonzero(one.weights_above == 0)
-        at = {facts.sites[one.site[row]].operation: facts.sites[one.site[row]] for row in rows}
-        if "Softmax" in at and "LogSoftmax" in at:
-            found.append(where(at["Softmax"]))
-    return found
-
-
-def flat_outputs(facts: Facts) -> list[tuple[Where, str]]:
-    """See an activation between the last layer and a squared loss that cannot reach the targets."""
-    found = []
-    for flow in facts.sound:
-        one = flow.newest
-        rows = np.flatnonzero(one.weights_above == 0)
-        if "MseLoss" not in {facts.sites[one.site[row]].operation for row in rows}:
-            continue
-        for row in rows[one.kind[rows] == "activation"].tolist():
-            flat = max(
-                float(np.nan_to_num(one.columns[name][row])) for name in ("dead", "saturated")
-            )
-            if flat >= LIMITS.output_flat:
-                found.append((where(facts.sites[one.site[row]]), percent(flat)))
-    return found
-
-
-def _one_unit(facts: Facts) -> list[tuple[str, str]]:
-    return [
-        ("softmax-over-one", f"the softmax at {place(at)} is over a single unit, so always 1")
-        for at in softmax_over_one(facts)[:1]
-    ]
-
-
-def softmax_over_one(facts: Facts) -> list[Where]:
-    """See a softmax after a last layer of one unit, behind which the gradient is exactly zero."""
-    found = []
-    for flow in facts.flowing:
-        one = flow.newest
-        near = (one.weights_above == 0) & np.isfinite(one.level)
-        for row in np.flatnonzero(near & (one.parameter < 0)).tolist():
-            behind = one.level[one.parent == row]
-            if facts.sites[one.site[row]].operation not in _SOFTMAXES or not len(behind):
-                continue
-            if np.isneginf(behind).all() and facts.outputs(flow) == 1:
-                found.append(where(facts.sites[one.site[row]]))
-    return found
-
-
-def softmax_twice(facts: Facts) -> list[tuple[str, str]]:
-    """Tell of a softmax before a loss that takes one itself; empty if there is none."""
-    return [
-        ("double-softmax", f"{place(at)} takes the softmax, and the loss another")
-        for at in softmax_places(facts)[:1]
-    ]
 
 
 def _starved(facts: Facts) -> list[tuple[str, str]]:
