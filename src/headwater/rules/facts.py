@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.compute as pc
 
-from headwater.rules.passes import Bools, Floats, Flow, Ints, Pass, indices, numbers, read_flows
+from headwater.rules.chance import chance_of, explained
+from headwater.rules.passes import Bools, Floats, Flow, Ints, indices, numbers, read_flows
 from headwater.rules.targets import Targets, targets_of
-from headwater.rules.trend import Trend, loss_trend
+from headwater.rules.trend import Trend, held_to_targets, loss_trend
 
 if TYPE_CHECKING:
     from headwater.records import Fault, OptimiserInfo, ParameterInfo, Site
     from headwater.runs.reader import Run
 
-_TWO_CLASSES = {"BinaryCrossEntropy", "BinaryCrossEntropyWithLogits"}
-_MANY_CLASSES = {"NllLoss", "NllLoss2D", "LogSoftmax"}
 _PARAMETER_COLUMNS = (
     "learning_rate",
     "raw_norm",
@@ -198,7 +197,12 @@ class Facts:
                 state="unknown",
                 reason="several optimisers pull on losses of their own, as in a GAN",
             )
-        return loss_trend(self.pulse.loss[self.pulse.has_loss], chance=self.chance)
+        losses = self.pulse.loss[self.pulse.has_loss]
+        trend = loss_trend(losses, chance=self.chance)
+        if len(self.flows) != 1 or trend.state == "unknown":
+            return trend
+        steps, shares = explained(self.flows[0], self.sites, self.pulse)
+        return held_to_targets(trend, losses, shares[steps >= self.last_step / 2])
 
     @cached_property
     def steps(self) -> int:
@@ -221,12 +225,8 @@ class Facts:
 
     @cached_property
     def chance(self) -> float:
-        """The loss of a network that ignores its input, NaN if unknown.
-
-        Of a classifier it is the entropy of the classes, taken as balanced where only their number
-        is known; of a squared loss the variance of the targets.
-        """
-        found = {self._chance(flow) for flow in self.flows}
+        """The loss of a network that ignores its input, NaN if unknown."""
+        found = {chance_of(flow, self.sites, self.parameters, self.pulse) for flow in self.flows}
         return found.pop() if len(found) == 1 else math.nan
 
     @cached_property
@@ -282,48 +282,3 @@ class Facts:
         marks = np.zeros((len(lengths), max(lengths, default=0)), dtype=bool)
         marks[np.arange(marks.shape[1]) < lengths[:, None]] = bad
         return marks
-
-    def _chance(self, flow: Flow) -> float:
-        targets = targets_of(flow, self.sites)
-        if targets is not None and targets.loss == "MseLoss":
-            return targets.chance * self._weight_of_squares(flow.passes[0])
-        classes = self._classes(flow)
-        if classes == 2 and targets is not None and math.isfinite(targets.chance):
-            return targets.chance
-        return math.log(classes) if classes > 1 else math.nan
-
-    def _weight_of_squares(self, one: Pass) -> float:
-        """Return what multiplies the mean squared error in the loss: 1, or N for a sum of N.
-
-        With the weight w a loss of L has a gradient of norm 2 sqrt(w L / N) at its N outputs. A
-        step of several passes has the sum of their losses.
-        """
-        at = np.flatnonzero(self.pulse.step == one.step)
-        rows = np.flatnonzero(np.isfinite(one.columns["target_mean"]) & (one.weights_above == 0))
-        after = np.flatnonzero(np.isin(one.parent, rows[:1]))
-        if not len(at) or not len(after) or not self.pulse.loss[at[0]] > 0:
-            return math.nan
-        norm = 10.0 ** (one.level[rows[0]] + one.columns["edge_decades"][after[0]])
-        passes = max(1, int(self.pulse.backwards[at[0]]))
-        entries, loss = one.columns["elements"][after[0]], self.pulse.loss[at[0]]
-        return float(entries * norm**2 * passes**2 / (4 * loss))
-
-    def _classes(self, flow: Flow) -> int:
-        """Return how many classes a flow's loss tells apart, 0 if it is not a classifier's."""
-        one = flow.newest
-        near = [self.sites[site].operation for site in one.site[one.weights_above == 0]]
-        if _TWO_CLASSES & set(near):
-            return 2
-        if not _MANY_CLASSES & set(near):
-            return 0
-        return self.outputs(flow)
-
-    def outputs(self, flow: Flow) -> int:
-        """Return how many units the last layer before a flow's loss has, 0 if it has no matrix."""
-        one = flow.newest
-        above = one.nearest((one.kind == "weights") & one.layers)
-        for leaf in one.leaves:
-            shape = self.parameters[one.parameter[leaf]].shape
-            if len(shape) > 1 and above[leaf] >= 0 and one.weights_above[above[leaf]] == 0:
-                return int(shape[0])
-        return 0

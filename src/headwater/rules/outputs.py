@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from headwater.records import Where
+from headwater.rules.chance import outputs_of
 from headwater.rules.facts import Facts
 from headwater.rules.wording import percent, place, where
 
@@ -100,6 +101,6 @@ def softmax_over_one(facts: Facts) -> list[Where]:
             behind = one.level[one.parent == row]
             if facts.sites[one.site[row]].operation not in _SOFTMAXES or not len(behind):
                 continue
-            if np.isneginf(behind).all() and facts.outputs(flow) == 1:
+            if np.isneginf(behind).all() and outputs_of(flow, facts.parameters) == 1:
                 found.append(where(facts.sites[one.site[row]]))
     return found

@@ -49,6 +49,7 @@ _NUMBERS = (
     "target_variance",
     "target_least",
     "target_largest",
+    "target_entropy",
 )
 
 

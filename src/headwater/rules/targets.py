@@ -6,7 +6,7 @@ The record has them for losses that keep their targets as numbers; nothing is gu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from headwater.records import Site
-    from headwater.rules.passes import Flow
+    from headwater.rules.passes import Floats, Flow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +42,17 @@ RANGES: Mapping[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """The targets of one loss, over all judged passes; ``variance`` is NaN if no batch told it."""
+    """The targets of one loss, over all judged passes; NaN is what no batch told.
+
+    ``entropy`` is that of class labels, which have none of the other figures.
+    """
 
     loss: str
-    mean: float
-    variance: float
-    least: float
-    largest: float
+    mean: float = math.nan
+    variance: float = math.nan
+    least: float = math.nan
+    largest: float = math.nan
+    entropy: float = math.nan
 
     @property
     def size(self) -> float:
@@ -60,16 +64,16 @@ class Targets:
         """The mean loss of an answer that is right on average only; NaN if not known.
 
         Example:
-            >>> Targets(loss="MseLoss", mean=3.0, variance=4.0, least=0.0, largest=9.0).chance
+            >>> Targets(loss="MseLoss", variance=4.0).chance
             4.0
-            >>> few = Targets(
-            ...     loss="BinaryCrossEntropy", mean=0.1, variance=0.09, least=0.0, largest=1.0
-            ... )
+            >>> few = Targets(loss="BinaryCrossEntropy", mean=0.1, least=0.0, largest=1.0)
             >>> round(few.chance, 3)
             0.325
         """
         if self.loss == "MseLoss":
             return self.variance if self.variance > 0 else math.nan
+        if self.loss.startswith("NllLoss"):
+            return self.entropy if self.entropy > 0 else math.nan
         inside = self.least >= 0 and self.largest <= 1 and 0 < self.mean < 1
         if not self.loss.startswith("BinaryCrossEntropy") or not inside:
             return math.nan
@@ -97,20 +101,23 @@ def targets_of(flow: Flow, sites: Sequence[Site]) -> Targets | None:
     """Return the targets of a flow's loss, None where none are recorded or it has several."""
     found = []
     for one in flow.passes:
-        rows = np.flatnonzero(np.isfinite(one.columns["target_mean"]) & (one.weights_above == 0))
+        told = np.isfinite(one.columns["target_mean"]) | np.isfinite(one.columns["target_entropy"])
+        rows = np.flatnonzero(told & (one.weights_above == 0))
         found += [(one, row) for row in rows.tolist()]
     losses = {int(one.site[row]) for one, row in found}
     if len(losses) != 1:
         return None
 
-    def column(name: str) -> np.typing.NDArray[np.float64]:
-        return np.array([one.columns[f"target_{name}"][row] for one, row in found])
+    def over_passes(name: str, combine: Callable[[Floats], np.float64]) -> float:
+        values = np.array([one.columns[f"target_{name}"][row] for one, row in found])
+        known = values[np.isfinite(values)]
+        return float(combine(known)) if len(known) else math.nan
 
-    variance = column("variance")
     return Targets(
         loss=sites[losses.pop()].operation,
-        mean=float(column("mean").mean()),
-        variance=float(np.nanmean(variance)) if np.isfinite(variance).any() else math.nan,
-        least=float(column("least").min()),
-        largest=float(column("largest").max()),
+        mean=over_passes("mean", np.mean),
+        variance=over_passes("variance", np.mean),
+        least=over_passes("least", np.min),
+        largest=over_passes("largest", np.max),
+        entropy=over_passes("entropy", np.mean),
     )

@@ -45,6 +45,10 @@ class TrendLimits:
     made_up_for: float = 0.3
     # Below this share of chance level a flat loss is that of a network trained before.
     learnt: float = 0.8
+    # Where batches tell their own chance level: healthy trainings of the corpus's tune half explain
+    # a fifth of it and more in their second half, those that learn nothing 0.02 at most.
+    explained: float = 0.05
+    enough_samples: int = 6
 
 
 LIMITS = TrendLimits()
@@ -146,6 +150,30 @@ def _measured(finite: Floats, chance: float) -> Trend:
         at_chance=_at_chance(middles, len(finite), chance),
     )
     return replace(trend, state=_state(trend, error * np.sqrt(1 / 5 + 1 / each)))
+
+
+def held_to_targets(trend: Trend, losses: Floats, shares: Floats) -> Trend:
+    """Correct a trend by what the late samples explain of their own targets, one share a sample.
+
+    A loss can stand at chance level and yet fall, as it came from far above; and be near that level
+    while it learns.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> falling = 1 + 9 * np.exp(-np.arange(300) / 40) + random.normal(0, 0.2, 300)
+        >>> trend = loss_trend(falling, chance=1.0)
+        >>> trend.state, held_to_targets(trend, falling, random.normal(0, 0.01, 20)).state
+        ('fell', 'flat')
+    """
+    if len(shares) < LIMITS.enough_samples:
+        return trend
+    late = np.array_split(shares, 2)[1]
+    level, growth = float(np.median(shares)), float(np.median(late) - np.median(shares))
+    if abs(level) <= LIMITS.explained and growth <= LIMITS.explained and trend.state != "rose":
+        return replace(trend, state="flat", at_chance=True)
+    if trend.at_chance and level > LIMITS.explained:
+        return replace(loss_trend(losses), chance=trend.chance)
+    return trend
 
 
 def runaway(losses: Floats) -> int | None:

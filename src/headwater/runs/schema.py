@@ -99,6 +99,7 @@ SITES = pa.schema(
         ("target_variance", pa.float64()),
         ("target_least", pa.float64()),
         ("target_largest", pa.float64()),
+        ("target_entropy", pa.float64()),
     ]
 )
 

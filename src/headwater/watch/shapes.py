@@ -10,7 +10,7 @@ from headwater.records import Kind
 from headwater.watch.forms import Kept
 from headwater.watch.graph import Plan, Walk, make_plan
 from headwater.watch.stacks import Place
-from headwater.watch.targets import COMPARING
+from headwater.watch.targets import READ as TARGETS_READ
 
 CALLS_READ = 32
 """Activations read of one site in one pass; an unrolled RNN has one a time step."""
@@ -67,4 +67,4 @@ def readable(shape: Shape) -> list[int]:
 
 def comparing(shape: Shape) -> list[int]:
     """Choose the losses that keep their targets."""
-    return [node for node, name in enumerate(shape.plan.operations) if name in COMPARING]
+    return [node for node, name in enumerate(shape.plan.operations) if name in TARGETS_READ]
