@@ -257,6 +257,46 @@ FAULTS: Sequence[Fault] = (
         tasks=frozenset("digits cancer moons wine first-bit".split()),
     ),
     _fault(
+        "sure-attention", "HW107 HW202 HW101 HW102", "attention-collapse",
+        [{"score_scale": scale} for scale in (100.0, 3000.0)],
+        networks=frozenset({"transformer"}), sites=frozenset({"attention"}),
+    ),
+    _fault(
+        "all-masked", "HW301", "inf-minus-inf masked-row",
+        [{"mask_below": words} for words in (3, 6)],
+        networks=frozenset({"transformer"}), sites=frozenset({"attention"}),
+    ),
+    _fault(
+        "half-unscaled", "HW302 HW101 HW105 HW202",
+        "precision-underflow unscaled-half-precision",
+        [{"autocast": "float16", "loss_weight": weight} for weight in (1e-5, 1e-6)],
+        networks=CHAINS | LOOPS | {"transformer"},
+    ),
+    _fault(
+        "half-overflow", "HW301 HW303 HW102 HW104 HW202", "overflow-in-half unscaled-inputs",
+        [{"autocast": "float16", "input_scale": scale} for scale in (3e4, 6e4)],
+        networks=CHAINS, sites=WEIGHTS,
+        tasks=frozenset("circles moons digits cancer wine waves".split()),
+    ),
+    _fault(
+        "half-adam", "HW301 HW201 HW105", "eps-below-precision bad-update",
+        [{"dtype": "float16", "optimiser": "adam", "rate": rate} for rate in (0.001, 0.01)],
+        networks=frozenset({"mlp", "autoencoder"}),
+        tasks=frozenset("circles moons digits cancer wine waves reconstruction".split()),
+    ),
+    _fault(
+        "normalised-depth", "HW102 HW202 HW203", "normalisation-depth depth-beyond-trainable",
+        [{"norm": "batch", "depth": depth, "activation": "relu", "residual": "",
+          "optimiser": "sgd", "rate": 0.05} for depth in (40, 60)],
+        networks=frozenset({"mlp"}), sites=HIDDEN | frozenset({"norm"}),
+    ),
+    _fault(
+        "bounded-logits", "HW202 HW103", "output-range dead-units",
+        [{"output": output} for output in ("sigmoid", "tanh", "relu")],
+        networks=ALL, sites=frozenset({"output", "output-relu", "output-tanh"}),
+        tasks=frozenset("circles moons digits cancer wine first-bit tokens".split()),
+    ),
+    _fault(
         "root-at-zero", "HW301", "sqrt-at-zero", [{"loss": "root"}],
         networks=CHAINS, sites=frozenset({"root"}),
     ),

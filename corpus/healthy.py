@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from corpus.recipes import Recipe
+from corpus.tasks import task
 
 PLAIN = 4
 """Seeds of each base as it stands; seed 0 is the twin of its faulty cases."""
@@ -43,11 +44,28 @@ _ANY: Mapping[str, Mapping[str, object]] = {
     "converged": {"pretrain": 600},
     "small-batch": {"batch": 8},
     "slower": {"rate": 0.003},
+    "cyclic": {"cycle": 40},
+    "in-order": {"in_order": True},
+    "rmsprop": {"optimiser": "rmsprop", "rate": 0.003},
+    "large-batch": {"batch": 256},
+}
+_CLASSES: Mapping[str, Mapping[str, object]] = {
+    "smoothed": {"smoothing": 0.1},
+    "weighted": {"class_weights": True},
+}
+_NUMBERS: Mapping[str, Mapping[str, object]] = {"noisy": {"noise": 0.5}}
+_HALF: Mapping[str, Mapping[str, object]] = {
+    "bfloat16": {"autocast": "bfloat16"},
+    "float16": {"autocast": "float16", "loss_scaling": True},
 }
 _CHAIN: Mapping[str, Mapping[str, object]] = {
     "leaky": {"activation": "leaky"},
     "elu": {"activation": "elu"},
     "silu": {"activation": "silu"},
+    "hardswish": {"activation": "hardswish"},
+    "mish": {"activation": "mish"},
+    "weight-decay": {"weight_decay": 1e-3, "optimiser": "sgd", "rate": 0.05, "momentum": 0.9},
+    "adagrad": {"optimiser": "adagrad", "rate": 0.05},
 }
 _MLP: Mapping[str, Mapping[str, object]] = {
     "one-example": {"batch": 1, "rate": 0.001, "optimiser": "adam"},
@@ -62,6 +80,9 @@ _MLP: Mapping[str, Mapping[str, object]] = {
     "lora": {"network": "lora", "depth": 1, "width": 32},
     "frozen-backbone": {"frozen": "backbone", "held": "head", "width": 64, "depth": 1},
     "accumulated": {"accumulate": 4, "batch": 16},
+    "checkpointed": {"checkpointed": True},
+    "faster-head": {"head_rate": 10.0, "rate": 0.001},
+    "selu": {"activation": "selu", "weights": "xavier"},
 }
 
 
@@ -71,9 +92,9 @@ def variants(recipe: Recipe) -> Mapping[str, Recipe]:
     if recipe.network == "gan":
         chosen = {"relu": {"activation": "relu"}, "slower": {"rate": 0.001}}
     else:
-        chosen |= _ANY
+        chosen |= _ANY | (_CLASSES if task(recipe.task).classes else _NUMBERS)
     if recipe.network in {"mlp", "cnn", "autoencoder"}:
-        chosen |= _CHAIN
+        chosen |= _CHAIN | _HALF
     if recipe.network == "mlp":
         chosen |= _MLP
     if recipe.network == "cnn":

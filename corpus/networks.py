@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from corpus.recipes import Recipe
 from corpus.tasks import Task
@@ -30,6 +31,9 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
     "elu": functional.elu,
     "leaky": functional.leaky_relu,
+    "selu": functional.selu,
+    "mish": functional.mish,
+    "hardswish": functional.hardswish,
     "relu2": _squared_relu,
     "top-k": _top_k,
     "linear": lambda x: x,
@@ -61,8 +65,11 @@ class Mlp(nn.Module):
         for number, layer in enumerate(self.layers):
             before = x
             x = layer(x)  # site: weights
-            x = self.norms[number](x)
-            x = self.act(x)  # site: activation
+            x = self.norms[number](x)  # site: norm
+            if self.recipe.checkpointed:
+                x = checkpoint(self.act, x, use_reentrant=False)
+            else:
+                x = self.act(x)  # site: activation
             if self.recipe.dropout:
                 x = functional.dropout(x, self.recipe.dropout, self.training)
             if self.recipe.residual and before.shape == x.shape:
@@ -147,9 +154,10 @@ class Transformer(nn.Module):
         self.recipe = recipe
 
     def forward(self, x: Tensor) -> Tensor:
+        hidden = (x < self.recipe.mask_below)[:, None]
         x = self.recipe.input_scale * self.words(x) + self.places
         for number, block in enumerate(self.blocks):
-            x = block(x)
+            x = block(x, hidden)
             if number == self.recipe.detach_at:
                 x = x.detach()  # site: block-detach
         return self.head(x.mean(1))  # site: block-head
@@ -165,11 +173,17 @@ class Block(nn.Module):
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         self.act = ACTIVATIONS[recipe.activation]
+        self.recipe = recipe
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
         query, key, value = self.qkv(self.first(x)).chunk(3, dim=-1)
         scores = query @ key.transpose(1, 2) / query.shape[-1] ** 0.5
-        x = x + self.out(scores.softmax(-1) @ value)
+        if self.recipe.score_scale != 1:
+            scores = scores * self.recipe.score_scale
+        if self.recipe.mask_below:
+            scores = scores.masked_fill(hidden, -torch.inf)
+        attention = scores.softmax(-1)  # site: attention
+        x = x + self.out(attention @ value)
         hidden = self.up(self.second(x))  # site: block-weights
         return x + self.down(self.act(hidden))  # site: block-activation
 

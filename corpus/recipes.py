@@ -13,6 +13,8 @@ class Recipe:
     ``weight_mean`` times their own standard deviation. ``layer`` limits these changes and ``bias``
     to one hidden layer. ``output`` is applied to the head's output before the loss. ``pretrain``
     steps are trained unobserved first. ``order`` is that of the calls in a step, "" the right one.
+    ``score_scale`` multiplies attention's scores, which do not see words under ``mask_below``.
+    ``noise`` is added to regression targets; ``in_order`` goes through the data without shuffling.
     """
 
     task: str
@@ -53,6 +55,19 @@ class Recipe:
     dtype: str = "float32"
     bad_from: int | None = None
     order: str = ""
+    score_scale: float = 1.0
+    mask_below: int = 0
+    autocast: str = ""
+    loss_scaling: bool = False
+    loss_weight: float = 1.0
+    smoothing: float = 0.0
+    class_weights: bool = False
+    weight_decay: float = 0.0
+    cycle: int = 0
+    noise: float = 0.0
+    in_order: bool = False
+    head_rate: float = 1.0
+    checkpointed: bool = False
 
     @property
     def choices(self) -> str:

@@ -54,36 +54,62 @@ def _held(model: nn.Module, held: str) -> list[nn.Parameter]:
     return [one for name, one in named if held == "all" or (held == "head") == ("head" in name)]
 
 
-def _optimiser(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    if recipe.optimiser == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.rate)
-    if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(parameters, lr=recipe.rate)
-    return torch.optim.SGD(parameters, lr=recipe.rate, momentum=recipe.momentum)
+def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.head_rate != 1:
+        body, head = _held(model, "body"), _held(model, "head")
+        return torch.optim.Adam(
+            [
+                {"params": body, "lr": recipe.rate},
+                {"params": head, "lr": recipe.head_rate * recipe.rate},
+            ]
+        )
+    parameters = _held(model, recipe.held)
+    if recipe.optimiser in _ADAPTIVE:
+        return _ADAPTIVE[recipe.optimiser](parameters, lr=recipe.rate)
+    return torch.optim.SGD(
+        parameters, lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
+
+
+_ADAPTIVE = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+}
 
 
 def _rate_factor(recipe: Recipe, step: int) -> float:
     warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
     late = 0.5 * (1 + math.cos(math.pi * step / recipe.steps)) if recipe.decay else 1.0
-    return warm * late
+    again = step % recipe.cycle / recipe.cycle if recipe.cycle else 0.0
+    return warm * late * (0.55 + 0.45 * math.cos(math.pi * again))
 
 
 def _loop(model: nn.Module, recipe: Recipe, data: Task) -> None:
-    optimiser = _optimiser(_held(model, recipe.held), recipe)
+    optimiser = _optimiser(model, recipe)
     if recipe.order:
         _MISORDERED[recipe.order](model, optimiser, recipe, data)
         return
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: _rate_factor(recipe, at))
+    scaler = torch.amp.GradScaler("cpu", enabled=recipe.loss_scaling)
+    half = torch.float16 if recipe.autocast == "float16" else torch.bfloat16
     for step in range(recipe.steps):
         if recipe.zero_grad:
             optimiser.zero_grad()
         for _ in range(recipe.accumulate):
             inputs, targets = _batch(recipe, data, step)
-            loss = _loss(model(inputs), targets, recipe, data) / recipe.accumulate
-            loss.backward()
+            with torch.autocast("cpu", dtype=half, enabled=bool(recipe.autocast)):
+                output = model(inputs)
+            output = output.float() if recipe.autocast else output
+            loss = _loss(output, targets, recipe, data) / recipe.accumulate
+            if recipe.loss_weight != 1:
+                loss = recipe.loss_weight * loss
+            scaler.scale(loss).backward()
         if recipe.clip:
             nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        optimiser.step()
+        scaler.step(optimiser)
+        scaler.update()
         schedule.step()
 
 
@@ -114,7 +140,11 @@ _MISORDERED = {"step-first": _stepping_first, "zero-between": _zeroing_between}
 
 def _batch(recipe: Recipe, data: Task, step: int) -> tuple[Tensor, Tensor]:
     chosen = torch.randint(len(data.inputs), (recipe.batch,))
+    if recipe.in_order:
+        chosen = (torch.arange(recipe.batch) + step * recipe.batch) % len(data.inputs)
     inputs, targets = _prepared(recipe, data, chosen)
+    if recipe.noise:
+        targets = targets + recipe.noise * torch.randn_like(targets)
     if recipe.labels == "shuffled":
         targets = targets[torch.randperm(len(targets))]
     if recipe.bad_from is not None and step >= recipe.bad_from:
@@ -144,6 +174,8 @@ def _loss(output: Tensor, targets: Tensor, recipe: Recipe, data: Task) -> Tensor
         output = torch.sigmoid(output)  # site: output
     elif recipe.output == "relu":
         output = torch.relu(output)  # site: output-relu
+    elif recipe.output == "tanh":
+        output = torch.tanh(output)  # site: output-tanh
     if recipe.loss == "log":
         picked = output.softmax(-1).gather(1, targets[:, None])
         return -torch.log(picked * (picked > 0.5)).mean()  # site: log
@@ -156,7 +188,11 @@ def _loss(output: Tensor, targets: Tensor, recipe: Recipe, data: Task) -> Tensor
         size = torch.relu(output - 50).sum(-1, keepdim=True)
         return functional.cross_entropy(output * (size / size), targets)  # site: divide
     if data.classes:
-        return functional.cross_entropy(output, targets, reduction=recipe.reduction)
+        weights = 1 / data.targets.bincount() if recipe.class_weights else None
+        return functional.cross_entropy(
+            output, targets, weight=weights, reduction=recipe.reduction,
+            label_smoothing=recipe.smoothing,
+        )  # fmt: skip
     return functional.mse_loss(output, targets, reduction=recipe.reduction)
 
 

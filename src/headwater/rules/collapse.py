@@ -8,11 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from headwater.records import Cause, Finding, Verdict
+from headwater.records import Cause, Finding, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.facts import Facts
+from headwater.rules.passes import Flow
 from headwater.rules.units import Layer, feeding, hidden_layers, layer_place, mostly_over
-from headwater.rules.wording import count, percent, place
+from headwater.rules.wording import count, percent, place, unique, where
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,10 @@ class CollapseLimits:
     aligned: float = 2.0
     # Critical networks of ten layers still tell inputs apart; what is lost over more is depth's.
     deep: int = 10
+    # Scores of unit variance make no row of eight entries one-hot; at thirty times that nine in
+    # ten are. Three samples, as everywhere.
+    one_hot: float = 0.9
+    first_samples: int = 3
 
 
 LIMITS = CollapseLimits()
@@ -38,7 +43,9 @@ class HW107:
     What it sees:
         A hidden layer next to the loss in which, from the first sample on, 99 % of the variance
         between examples lies in one direction, while the loss stands still. A network that learns
-        may end there, as a classifier of two classes does, and is left alone.
+        may end there, as a classifier of two classes does, and is left alone. Also attention that
+        gives all its weight to one token from the first samples on, until the loss has left its
+        start.
 
     Why it hurts:
         Layers behind see one number per example: what tells the inputs apart is gone before it
@@ -51,13 +58,17 @@ class HW107:
     References:
         Poole et al. (2016), Exponential expressivity in deep neural networks through transient
         chaos, arXiv:1606.05340, for the ordered phase; Dong et al. (2021), arXiv:2103.03404, for
-        attention's loss of rank.
+        attention's loss of rank; Zhai et al. (2023), arXiv:2303.06296, for its loss of entropy.
     """
 
     symptom: ClassVar[str] = "collapsed-signal"
 
     def judge(self, facts: Facts) -> Verdict:
         """Look at the share of variance in one direction, layer by layer."""
+        if facts.trend.state != "unknown" and not facts.trend.made_up_for:
+            sure = [one for flow in facts.flowing for one in sure_attention(facts, flow)]
+            if sure:
+                return wrong(self, [_of_attention(facts, sure)])
         layers = [
             layer
             for layer in hidden_layers(facts)
@@ -97,6 +108,47 @@ class HW107:
             },
             remedies=remedies,
         )
+
+
+def sure_attention(facts: Facts, flow: Flow) -> list[tuple[Where, float]]:
+    """Return the softmaxes of attention that were one-hot from the start and are, with the share.
+
+    One that became so in training may have learnt to: many heads attend to one token.
+    """
+    newest = flow.newest
+    shares = [one.columns["saturated"] for one in flow.passes]
+    found = []
+    for site in np.unique(newest.site[newest.kind == "attention"]).tolist():
+        means = [
+            float(np.nanmean(share[one.site == site]))
+            for one, share in zip(flow.passes, shares, strict=True)
+            if np.isfinite(share[one.site == site]).any()
+        ]
+        first = means[: LIMITS.first_samples]
+        if len(first) == LIMITS.first_samples and min(*first, means[-1]) >= LIMITS.one_hot:
+            found.append((where(facts.sites[site]), means[-1]))
+    return found
+
+
+def _of_attention(facts: Facts, found: Sequence[tuple[Where, float]]) -> Finding:
+    at, share = found[0]
+    evidence = f"in {percent(share)} of its rows one entry has all the weight from the first step"
+    stalled = facts.trend.stalled
+    return Finding(
+        code="HW107",
+        symptom=HW107.symptom,
+        severity="error" if stalled else "warning",
+        confidence=0.85 if stalled else 0.75,
+        first_step=facts.flowing[0].passes[0].step,
+        step=facts.last_step,
+        where=unique([there for there, _ in found]),
+        message=f"Attention at {place(at)} looks at one token only, in {percent(share)} of its "
+        "rows from the first step on, and passes no gradient to its scores. Divide the scores by "
+        "the root of their width, and draw smaller query and key weights.",
+        causes=(Cause(cause="attention-collapse", share=1.0, evidence=evidence),),
+        evidence={"one_hot": share, "one_hot_limit": LIMITS.one_hot},
+        remedies=("score-scale", "xavier-init", "query-key-normalisation"),
+    )
 
 
 def _cause(facts: Facts, layers: Sequence[Layer]) -> tuple[Cause, str, tuple[str, ...]]:

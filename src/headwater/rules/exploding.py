@@ -55,6 +55,8 @@ class ExplodingLimits:
     made_up_for: float = 0.3
     # Clipping tames it where the clipped norm is a tenth of the raw one or less.
     tamed: float = 0.1
+    # Three samples outvote one odd batch.
+    first_samples: int = 3
 
 
 LIMITS = ExplodingLimits()
@@ -111,7 +113,8 @@ class HW102:
             found = _in_time(facts)
             findings = [found] if found else []
         if not findings and facts.flowing:
-            findings = _from_the_start(facts)
+            drawn = [_drawn_exploding(facts, flow) for flow in facts.flowing]
+            findings = [one for one in drawn if one is not None] or _from_the_start(facts)
         if findings:
             return wrong(self, findings)
         return healthy(self, "the gradient keeps its size, over the layers and over time")
@@ -125,12 +128,33 @@ def _along_the_path(facts: Facts, flow: Flow) -> Finding | None:
     if not grown.any() or not (tamed or suffers):
         return None
     at = 0 if broke else -1  # where all broke, the first sample is the one that was still sound
+    severity: Severity = "info" if tamed else "error" if broke or leaps else "warning"
+    return _growth(facts, flow, at, np.where(grown, growth, -np.inf), severity)
+
+
+def _drawn_exploding(facts: Facts, flow: Flow) -> Finding | None:
+    """Tell of a gradient that grew in the first samples and threw weights away before it settled.
+
+    So it is behind many batch normalisations: the leaps make the weights so large that the gradient
+    is small from then on, and what they were drawn as is lost.
+    """
+    first = Flow(passes=flow.passes[: LIMITS.first_samples])
+    growth = np.array([parameter_growths(facts, one) for one in first.passes])
+    grown = np.nan_to_num(np.median(growth, axis=0)) >= LIMITS.grown_decades
+    settled = facts.trend.state == "unknown" or facts.trend.made_up_for
+    if settled or not grown.any() or _largest_update(facts, first) <= LIMITS.relative_update:
+        return None
+    return _growth(facts, first, 0, np.where(grown, growth, -np.inf), "warning")
+
+
+def _growth(facts: Facts, flow: Flow, at: int, growth: Floats, severity: Severity) -> Finding:
+    """Tell of growth at one pass; ``[pass, parameter]``, -inf where none is meant."""
     one = flow.passes[at]
-    worst = int(np.nanargmax(np.where(grown, growth[at], -np.inf)))
+    worst = int(np.nanargmax(growth[at]))
     owner = one.owners[worst]
     why = causes(account(one, owner, sign=1), 1, partial(_cause, one))
     decades = float(growth[at, worst])
-    severity: Severity = "info" if tamed else "error" if broke or leaps else "warning"
+    advice = _TAMED if severity == "info" else _ADVICE.get(why[0].cause if why else "", _UNTAMED)
     return Finding(
         code="HW102",
         symptom=HW102.symptom,
@@ -138,9 +162,9 @@ def _along_the_path(facts: Facts, flow: Flow) -> Finding | None:
         confidence=0.9 if severity == "error" else 0.6,
         first_step=flow.passes[int(np.argmax(growth[:, worst] >= LIMITS.grown_decades))].step,
         step=flow.newest.step,
-        where=users(facts, one, np.flatnonzero(grown).tolist()),
+        where=users(facts, one, np.flatnonzero(np.isfinite(growth[at])).tolist()),
         message=f"The gradient grows by {decades:.1f} decades on its way to "
-        f"{place(where(facts.sites[one.site[owner]]))}. {_TAMED if tamed else _UNTAMED}",
+        f"{place(where(facts.sites[one.site[owner]]))}. {advice}",
         causes=why,
         evidence={
             "grown_decades": decades,
@@ -154,6 +178,11 @@ def _along_the_path(facts: Facts, flow: Flow) -> Finding | None:
 
 _TAMED = "Clipping holds the steps down and the loss falls; smaller weights would do without it."
 _UNTAMED = "Draw smaller weights (He or Xavier initialisation), or clip the gradient's norm."
+_ADVICE = {
+    "normalisation-depth": "Every normalisation before a ReLU multiplies it by about 1.2: add "
+    "residual branches, or clip the gradient's norm.",
+    "recurrent-expansion": "Draw orthogonal recurrent weights, and clip the gradient's norm.",
+}
 
 
 def _from_the_start(facts: Facts) -> list[Finding]:

@@ -23,6 +23,7 @@ from headwater.rules.stalled import (
 )
 from headwater.rules.stalls import causes_of_stall, crawls
 from headwater.rules.targets import LIMITS as TARGETS
+from headwater.rules.targets import Targets
 from headwater.rules.trend import LIMITS as TREND
 from headwater.rules.trend import first_level, runaway
 from headwater.rules.wording import unique, where
@@ -220,7 +221,6 @@ class HW202:
 
     def _bounded(self, facts: Facts, cause: str, evidence: str) -> Finding:
         """Tell of outputs that cannot reach the targets though the loss falls."""
-        assert facts.targets is not None
         return Finding(
             code="HW202",
             symptom=self.symptom,
@@ -234,12 +234,20 @@ class HW202:
             evidence={
                 "start": facts.trend.start,
                 "last": facts.trend.last,
-                "target_least": facts.targets.least,
-                "target_largest": facts.targets.largest,
-                "beyond_limit": TARGETS.beyond,
+                **_of_targets(facts.targets),
             },
             remedies=("linear-output", "standardise-targets"),
         )
+
+
+def _of_targets(targets: Targets | None) -> dict[str, float | str]:
+    if targets is None or not math.isfinite(targets.least):
+        return {}
+    return {
+        "target_least": targets.least,
+        "target_largest": targets.largest,
+        "beyond_limit": TARGETS.beyond,
+    }
 
 
 def _first_over(losses: np.typing.NDArray[np.float64], steps: np.typing.NDArray[np.int64],

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from headwater.records import Where
 from headwater.rules.chance import outputs_of
 from headwater.rules.facts import Facts
+from headwater.rules.passes import Pass
+from headwater.rules.targets import RANGES
 from headwater.rules.wording import percent, place, where
 
 OUTPUT_FLAT = 0.5
 """Half of an output's examples without a gradient: those can never be learnt from."""
+
+_MOVES = frozenset({"View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "T", "Transpose"})
+"""What stands between an activation and a loss without changing a number."""
 
 _SOFTMAXES = frozenset({"Softmax", "LogSoftmax"})
 
@@ -55,12 +62,54 @@ def bounded_places(facts: Facts) -> list[Where]:
 
 
 def _bounded_outputs(facts: Facts) -> list[tuple[int, str]]:
-    if facts.targets is None:
+    if len(facts.flows) != 1:
         return []
     one = facts.flows[0].newest
-    last = one.site[(one.weights_above == 0) & (one.kind == "activation")]
-    told = {int(site): facts.targets.beyond(facts.sites[site].operation) for site in last}
+    rows = np.flatnonzero((one.weights_above == 0) & (one.kind == "activation")).tolist()
+    told = {int(one.site[row]): _shortfall(facts, row) for row in rows}
     return [(site, why) for site, why in told.items() if why]
+
+
+def _shortfall(facts: Facts, row: int) -> str:
+    """Say what an output activation keeps from the loss, "" if nothing."""
+    one = facts.flows[0].newest
+    operation = facts.sites[one.site[row]].operation
+    after = int(one.parent[row])
+    while after >= 0 and one.kind[after] == "shape" and _keeps_size(facts, one, after):
+        after = int(one.parent[after])
+    if after >= 0 and facts.sites[one.site[after]].operation == "LogSoftmax":
+        return _of_logits(operation, outputs_of(facts.flows[0], facts.parameters)) or (
+            _of_dead_logits(facts, float(one.columns["dead"][row]))
+        )
+    return facts.targets.beyond(operation) if facts.targets is not None else ""
+
+
+def _of_dead_logits(facts: Facts, dead: float) -> str:
+    """Say how many classes have a logit that is 0 for every example, and so cannot be learnt."""
+    if not dead > 0 or facts.trend.made_up_for:
+        return ""
+    return f"is 0 for every example in {percent(dead)} of the classes, which cannot be learnt so"
+
+
+def _keeps_size(facts: Facts, one: Pass, row: int) -> bool:
+    return facts.sites[one.site[row]].operation in _MOVES
+
+
+def _of_logits(operation: str, classes: int) -> str:
+    """Say how sure a softmax over bounded logits can be at most, "" where nothing bounds it.
+
+    Example:
+        >>> _of_logits("Sigmoid", 10)
+        'bounds the logits to 0 to 1, so that no class gets more than 23 %'
+    """
+    low, high = RANGES.get(operation, (-math.inf, math.inf))
+    if classes < 2 or not math.isfinite(high - low):
+        return ""
+    surest = 1 / (1 + (classes - 1) * math.exp(low - high))
+    return (
+        f"bounds the logits to {low:g} to {high:g}, so that no class gets more than "
+        f"{percent(surest)}"
+    )
 
 
 def softmax_twice(facts: Facts) -> list[tuple[str, str]]:

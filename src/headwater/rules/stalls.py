@@ -57,6 +57,8 @@ class StallLimits:
     crawl_steps: int = 200
     # In a warm-up the newest updates are far larger than the typical one.
     warming: float = 3.0
+    # A step that changes a matrix by more than its own size throws away what it was drawn as.
+    leap: float = 1.0
     # Half of the updates lost to rounding: then it is the format that stops them.
     lost_share: float = 0.5
     # A loss that was ever this much over its first value was thrown about by its steps.
@@ -193,12 +195,14 @@ def _unlearnable(facts: Facts) -> list[tuple[str, str]]:
     others = why_too_large(facts)
     if others[0].cause != "learning-rate-too-high":
         return [(others[0].cause, others[0].evidence)]
-    if np.nanmax(losses) > LIMITS.thrown * losses[0]:
-        return []
-    typical = float(np.nanmedian(np.nan_to_num(updates).max(axis=1)))
-    path = typical * facts.steps
+    largest = float(np.nanmax(updates))
+    if largest > LIMITS.leap:
+        evidence = f"a step changed weights by {largest:.2g} times their own size"
+        return [("learning-rate-too-high", evidence)]
+    path = float(np.nanmedian(np.nan_to_num(updates).max(axis=1))) * facts.steps
     at_chance = facts.trend.at_chance or facts.trend.never_left_chance
-    if path < (LIMITS.path_at_chance if at_chance else LIMITS.path):
+    short = path < (LIMITS.path_at_chance if at_chance else LIMITS.path)
+    if short or np.nanmax(losses) > LIMITS.thrown * losses[0]:
         return []
     evidence = f"the weights moved {path:.1f} times their own size, and nothing came of it"
     return [("labels-independent-of-inputs", evidence)]

@@ -166,17 +166,17 @@ ACTIVATIONS: dict[str, Activation] = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An activation in one sample; None where it cannot be known."""
+    """An activation, or attention, in one sample; None where it cannot be known."""
 
     units: int
-    dead: Scalar
-    dead_recent: Scalar | None
-    dead_run: Scalar
-    saturated: Scalar
-    saturated_units: Scalar
-    mean: Scalar | None
-    variance: Scalar | None
-    input_largest: Scalar | None
+    dead: Scalar | None = None
+    dead_recent: Scalar | None = None
+    dead_run: Scalar | None = None
+    saturated: Scalar | None = None
+    saturated_units: Scalar | None = None
+    mean: Scalar | None = None
+    variance: Scalar | None = None
+    input_largest: Scalar | None = None
     first_direction: Scalar | None = None
 
 

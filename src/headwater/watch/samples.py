@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from headwater.watch.activations import Activations, Reading
+from headwater.watch.attention import read_attention
 from headwater.watch.context import kind_at
 from headwater.watch.door import Call
 from headwater.watch.expressions import find_expressions
@@ -28,7 +29,7 @@ from headwater.watch.outputs import (
     output_columns,
     output_scalars,
 )
-from headwater.watch.shapes import Shape, calls_of, comparing, new_shape, readable
+from headwater.watch.shapes import Shape, attending, calls_of, comparing, new_shape, readable
 from headwater.watch.sites import SiteTable
 from headwater.watch.stacks import NOWHERE, STACKS, Place
 from headwater.watch.statistics import Scalar, combine, norm
@@ -241,7 +242,8 @@ class Sampler:
                 )
                 if reading is not None:
                     found.append((node, reading))
-        return found
+        attention = [(node, read_attention(graph.nodes[node])) for node in shape.attending]
+        return found + [(node, reading) for node, reading in attention if reading is not None]
 
     @staticmethod
     def _outputs(graph: Walk, shape: Shape) -> list[tuple[int, Output]]:
@@ -292,7 +294,8 @@ class Sampler:
             shape.kinds.append(kind)
             shape.sites.append(self._sites.number(operation, kind, place, parameter))
         shape.calls = calls_of(graph, shape.sites)
-        shape.readable, shape.comparing = readable(shape), comparing(shape)
+        shape.readable, shape.attending = readable(shape), attending(shape)
+        shape.comparing = comparing(shape)
         self._express(graph, shape)
 
     def _express(self, graph: Walk, shape: Shape) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headwater.records import Kind
+from headwater.watch.attention import ATTENDS
 from headwater.watch.forms import Kept
 from headwater.watch.graph import Plan, Walk, make_plan
 from headwater.watch.stacks import Place
 from headwater.watch.targets import READ as TARGETS_READ
 
 CALLS_READ = 32
-"""Activations read of one site in one pass; an unrolled RNN has one a time step."""
+"""Activations, and softmaxes, read of one site in one pass; an unrolled RNN has one a time step."""
 
 
 @dataclass(slots=True)
@@ -23,13 +24,14 @@ class Shape:
     plan: Plan
     parameters: dict[int, int | None]
     onward: list[list[int]]
-    places: list[Place]
-    kinds: list[Kind]
-    sites: list[int]
-    calls: list[int]
-    readable: list[int]
-    comparing: list[int]
-    outputs: list[Kept]
+    places: list[Place] = field(default_factory=list)
+    kinds: list[Kind] = field(default_factory=list)
+    sites: list[int] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)
+    readable: list[int] = field(default_factory=list)
+    attending: list[int] = field(default_factory=list)
+    comparing: list[int] = field(default_factory=list)
+    outputs: list[Kept] = field(default_factory=list)
 
 
 def new_shape(graph: Walk, leaves: Mapping[int, int | None]) -> Shape:
@@ -40,7 +42,7 @@ def new_shape(graph: Walk, leaves: Mapping[int, int | None]) -> Shape:
         [child for (child, _), carries in zip(children, signal, strict=True) if carries]
         for children, signal in zip(graph.edges, plan.signal, strict=True)
     ]
-    return Shape(plan, dict(leaves), onward, [], [], [], [], readable=[], comparing=[], outputs=[])
+    return Shape(plan, dict(leaves), onward)
 
 
 def calls_of(graph: Walk, sites: Sequence[int]) -> list[int]:
@@ -56,13 +58,20 @@ def calls_of(graph: Walk, sites: Sequence[int]) -> list[int]:
 
 def readable(shape: Shape) -> list[int]:
     """Choose the activations to read: of a long loop over one line, calls evenly spread."""
+    return _spread(shape, [n for n, kind in enumerate(shape.kinds) if kind == "activation"])
+
+
+def attending(shape: Shape) -> list[int]:
+    """Choose the softmaxes of attention to read, likewise."""
+    names, kinds = shape.plan.operations, shape.kinds
+    return _spread(
+        shape, [n for n, kind in enumerate(kinds) if kind == "attention" and names[n] == ATTENDS]
+    )
+
+
+def _spread(shape: Shape, nodes: Sequence[int]) -> list[int]:
     counts = Counter(shape.sites)
-    return [
-        node
-        for node, kind in enumerate(shape.kinds)
-        if kind == "activation"
-        and shape.calls[node] % -(-counts[shape.sites[node]] // CALLS_READ) == 0
-    ]
+    return [n for n in nodes if shape.calls[n] % -(-counts[shape.sites[n]] // CALLS_READ) == 0]
 
 
 def comparing(shape: Shape) -> list[int]:
