@@ -13,10 +13,10 @@ DEVELOPER := $(VENV)/.developer-$(TORCH_NAME)
 PIP := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports check zoo nonfinite simulations bench bench-lab lab-test gallery corpus calibrate score readme clean
+.PHONY: help demo test lint types imports check zoo nonfinite simulations bench bench-lab lab-test gallery corpus calibrate score pages readme clean
 
 # Tiny networks: two threads are slower than one, and far slower on a machine that is shared.
-test zoo nonfinite lab-test gallery corpus calibrate score: export OMP_NUM_THREADS ?= 1
+test zoo nonfinite lab-test gallery corpus calibrate score pages: export OMP_NUM_THREADS ?= 1
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -71,6 +71,9 @@ calibrate: corpus ## count on the tune half how often alarms are right, for thei
 
 score: corpus ## judge the corpus and write docs/accuracy.md; two minutes
 	$(BIN)/python -m corpus.scoring
+
+pages: corpus ## write docs/rules, a page for each code and cause; two minutes
+	PYTHONPATH=. $(BIN)/python docs/fill_pages.py
 
 readme: $(PLAIN) ## paste the demo's real output into README.md
 	$(BIN)/python docs/fill_readme.py

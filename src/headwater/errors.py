@@ -10,6 +10,7 @@
     │   ├── DivergentIntegralError
     │   ├── NotCoveredError
     │   ├── UnknownExperimentError
+    │   ├── UnknownTopicError
     │   ├── EnsembleError
     │   └── MissingExtraError
     ├── RecordError             a run folder that cannot be read or written             (exit 2)
@@ -117,6 +118,25 @@ class UnknownExperimentError(UsageError):
         nearest = ", ".join(map(repr, sorted(get_close_matches(name, known, n=3))))
         hint = f"nearest: {nearest}" if nearest else f"there are {len(known)}"
         super().__init__(f"no experiment {name!r}; {hint}; `headwater lab list` shows all")
+
+
+class UnknownTopicError(UsageError):
+    """A code or cause that no rule has.
+
+    Example:
+        >>> print(UnknownTopicError("HW140", ("HW104", "saturation")))
+        no code or cause 'HW140'; nearest: 'HW104'; `headwater explain` lists all
+    """
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        near = {
+            one
+            for written in (name.upper(), name.lower())
+            for one in get_close_matches(written, known, n=3)
+        } | {one for one in known if name and name.lower() in one}
+        nearest = ", ".join(map(repr, sorted(near)))
+        hint = f"nearest: {nearest}" if nearest else f"there are {len(known)}"
+        super().__init__(f"no code or cause {name!r}; {hint}; `headwater explain` lists all")
 
 
 class EnsembleError(UsageError):

@@ -32,6 +32,7 @@ COMMANDS = (
     Entry("demo", "", "a broken network, what is wrong with it and on which line"),
     Entry("run", "[options] SCRIPT [ARGS]", "observe a training script (also -m MODULE)"),
     Entry("show", "[RUN]", "findings and the annotated source in the terminal"),
+    Entry("explain", "[CODE|CAUSE]", "what a finding's code or cause means, and what to do"),
     Entry("check", "FILE:FACTORY", "signal and gradient of a network before it trains"),
     Entry("theory", "[options] ACTIVATION", "moments, gains, critical points, forecasts"),
     Entry("lab", "list | run NAME...", "the classic experiments, each a claim held to numbers"),

@@ -20,6 +20,10 @@ class Rule(Protocol):
     def symptom(self) -> str:
         """The symptom's name, as findings carry it."""
 
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """The causes that its findings can carry; each is explained in `rules.causes`."""
+
     def judge(self, facts: Facts) -> Verdict:
         """Return the rule's answer on a run."""
 

@@ -20,6 +20,15 @@ SURE = 0.5
 GROWN = 100.0
 """Weights that grew, or moved in one update, by so many times their own size were blown up."""
 
+CAUSES = (
+    *("log-of-zero", "log-of-negative", "sqrt-at-zero", "sqrt-of-negative", "power-at-zero"),
+    *("power-of-negative", "zero-over-zero", "division-by-zero", "division-by-tiny"),
+    *("exp-overflow", "inf-minus-inf", "inf-over-inf", "zero-times-inf", "masked-row", "domain"),
+    *("variance-of-one", "overflow-in-half", "overflow-in-product", "overflow-in-reduction"),
+    *("bad-input", "bad-buffer", "bad-update", "non-finite"),
+)
+"""What the replay of a broken step can find, as `headwater.replay.reasons` names it."""
+
 _ADVICE = {
     "log-of-zero": "Keep its input above 0, or take the log with the function before it, as "
     "log_softmax, logsigmoid and the losses with logits do.",

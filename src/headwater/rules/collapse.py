@@ -62,6 +62,12 @@ class HW107:
     """
 
     symptom: ClassVar[str] = "collapsed-signal"
+    causes: ClassVar[tuple[str, ...]] = (
+        "non-zero-mean-init",
+        "ordered-phase",
+        "depth-beyond-trainable",
+        "attention-collapse",
+    )
 
     def judge(self, facts: Facts) -> Verdict:
         """Look at the share of variance in one direction, layer by layer."""

@@ -25,6 +25,7 @@ from headwater.rules.sizes import (
     weight_gain,
     why_too_large,
 )
+from headwater.rules.sizes import CAUSES as TOO_LARGE
 from headwater.rules.sizes import LIMITS as SIZES
 from headwater.rules.wording import place, unique, where
 
@@ -101,6 +102,7 @@ class HW102:
     """
 
     symptom: ClassVar[str] = "exploding-gradient"
+    causes: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys([*_REMEDIES, *TOO_LARGE]))
 
     def judge(self, facts: Facts) -> Verdict:
         """Look for growth along the path, then for jumps in time."""

@@ -14,7 +14,9 @@ from headwater.rules.breaks import by_an_operation
 from headwater.rules.facts import Facts
 from headwater.rules.outputs import bounded_places, out_of_reach, softmax_places, softmax_twice
 from headwater.rules.sizes import ADVICE, never_zeroed, why_too_large
+from headwater.rules.sizes import CAUSES as TOO_LARGE
 from headwater.rules.sizes import REMEDIES as ADVISED
+from headwater.rules.stalled import CAUSES as CAUSES_OF_STALL
 from headwater.rules.stalled import (
     advice_on,
     places_of_stall,
@@ -60,6 +62,7 @@ class HW201:
     """
 
     symptom: ClassVar[str] = "diverging-loss"
+    causes: ClassVar[tuple[str, ...]] = TOO_LARGE
 
     def judge(self, facts: Facts) -> Verdict:
         """Look at how the loss ends."""
@@ -131,6 +134,7 @@ class HW202:
     """
 
     symptom: ClassVar[str] = "stalled-loss"
+    causes: ClassVar[tuple[str, ...]] = CAUSES_OF_STALL
 
     def judge(self, facts: Facts) -> Verdict:
         """Look at whether the loss moved, and what else is wrong if it did not."""

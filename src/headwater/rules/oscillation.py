@@ -12,6 +12,7 @@ from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.facts import Facts
 from headwater.rules.passes import Floats
 from headwater.rules.sizes import ADVICE, REMEDIES, never_zeroed, why_too_large
+from headwater.rules.sizes import CAUSES as TOO_LARGE
 from headwater.rules.trend import runaway
 from headwater.rules.wording import percent, unique, where
 
@@ -71,6 +72,7 @@ class HW203:
     """
 
     symptom: ClassVar[str] = "oscillating-loss"
+    causes: ClassVar[tuple[str, ...]] = TOO_LARGE
 
     def judge(self, facts: Facts) -> Verdict:
         """Look for leaps, for what was lost again, and for swings."""

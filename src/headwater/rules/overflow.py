@@ -62,6 +62,7 @@ class HW303:
     """
 
     symptom: ClassVar[str] = "overflow-risk"
+    causes: ClassVar[tuple[str, ...]] = ("growing-numbers", "falling-loss-scale")
 
     def judge(self, facts: Facts) -> Verdict:
         """Fit the growth of all that was sampled."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from headwater.records import Cause, Finding, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
+from headwater.rules.breaks import CAUSES as NUMBERS_BREAK
 from headwater.rules.breaks import finding_of, told_by
 from headwater.rules.expressions import instead
 from headwater.rules.facts import Facts
@@ -51,6 +52,7 @@ class HW301:
     """
 
     symptom: ClassVar[str] = "non-finite"
+    causes: ClassVar[tuple[str, ...]] = (*NUMBERS_BREAK, "learning-rate-too-high")
 
     def judge(self, facts: Facts) -> Verdict:
         """Look for the first step with anything that is not finite."""

@@ -12,6 +12,7 @@ from headwater.records import Cause, Finding, Verdict
 from headwater.rules.answers import cannot_say, healthy, too_few_samples, wrong
 from headwater.rules.facts import Facts
 from headwater.rules.sizes import ADVICE as OF_SIZES
+from headwater.rules.sizes import CAUSES as TOO_LARGE
 from headwater.rules.sizes import REMEDIES as BY_SIZES
 from headwater.rules.sizes import never_zeroed, why_too_large
 from headwater.rules.units import LIMITS as UNITS
@@ -83,6 +84,7 @@ class HW103:
     """
 
     symptom: ClassVar[str] = "dead-units"
+    causes: ClassVar[tuple[str, ...]] = ("weight-init", "negative-bias", *TOO_LARGE)
 
     def judge(self, facts: Facts) -> Verdict:
         """Look for dead layers, then at the share over all layers."""
@@ -175,6 +177,7 @@ class HW104:
     """
 
     symptom: ClassVar[str] = "saturated-units"
+    causes: ClassVar[tuple[str, ...]] = ("non-zero-mean-init", *TOO_LARGE)
 
     def judge(self, facts: Facts) -> Verdict:
         """Look for saturated hidden layers of a network whose loss does not fall."""

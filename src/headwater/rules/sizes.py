@@ -56,6 +56,9 @@ ADVICE = {
     "momentum-too-high": "Lower the momentum to 0.9.",
     "learning-rate-too-high": "Lower the learning rate tenfold, or clip the gradient's norm.",
 }
+CAUSES = tuple(ADVICE)
+"""What makes steps too large."""
+
 REMEDIES: dict[str, tuple[str, ...]] = {
     "gradients-not-zeroed": ("zero-gradients",),
     "loss-reduction": ("mean-reduction", "lower-learning-rate"),

@@ -40,6 +40,9 @@ _REMEDIES: Mapping[str, tuple[str, ...]] = {
     **ADVISED,
 }
 
+CAUSES = tuple(_REMEDIES)
+"""What a stall can be put down to."""
+
 _ADVICE: Mapping[str, str] = {
     "saturation": "Shrink the weights (Xavier initialisation) or the inputs.",
     "dead-units": "Revive them first: He initialisation, zero biases, a lower rate.",

@@ -49,6 +49,7 @@ class HW106:
     """
 
     symptom: ClassVar[str] = "identical-units"
+    causes: ClassVar[tuple[str, ...]] = ("constant-init",)
 
     def judge(self, facts: Facts) -> Verdict:
         """Compare the units of each matrix that trains."""

@@ -80,6 +80,11 @@ class HW302:
     """
 
     symptom: ClassVar[str] = "underflow"
+    causes: ClassVar[tuple[str, ...]] = (
+        "unscaled-half-precision",
+        "loss-scale-too-small",
+        "naive-softmax",
+    )
 
     def judge(self, facts: Facts) -> Verdict:
         """Look at the newest samples' exponents."""

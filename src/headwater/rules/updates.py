@@ -59,6 +59,13 @@ class HW105:
     """
 
     symptom: ClassVar[str] = "frozen-parameters"
+    causes: ClassVar[tuple[str, ...]] = (
+        "not-in-optimiser",
+        "detached",
+        "requires-grad-off",
+        "step-before-backward",
+        "update-below-precision",
+    )
 
     def judge(self, facts: Facts) -> Verdict:
         """Look at who got a gradient, who is held, and whose updates are lost."""

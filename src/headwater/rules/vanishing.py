@@ -70,6 +70,7 @@ class HW101:
     """
 
     symptom: ClassVar[str] = "vanishing-gradient"
+    causes: ClassVar[tuple[str, ...]] = tuple(REMEDIES)
 
     def judge(self, facts: Facts) -> Verdict:
         """Look for matrices that the signal does not reach and that do not move."""
