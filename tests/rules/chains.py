@@ -65,15 +65,20 @@ def chain(
     info: Mapping[str, Any] | None = None,
     recurrent: bool = False,
     underflow: int | None = None,
+    asks: Callable[[int], Mapping[str, Any]] = lambda _step: {},
+    kind: str = "activation",
 ) -> Run:
     """Write a run of a chain whose ``layers`` count from the loss; the output layer is extra.
 
     ``output_level`` is the gradient's at the network's output: -1.5 is what a mean of cross
     entropies over 512 entries gives. ``columns`` are added to every row of ``parameters.arrow``.
     ``recurrent`` gives all layers the same site and weights. At step ``underflow`` nothing is left
-    of the gradient behind the last activation.
+    of the gradient behind the last activation. ``asks`` tells of the loss's targets at a step,
+    ``kind`` what the layers' ``operation`` is.
     """
-    network = _Network(layers, operation=operation, loss=loss, classes=classes, recurrent=recurrent)
+    network = _Network(
+        layers, operation=operation, kind=kind, loss=loss, classes=classes, recurrent=recurrent
+    )
     norms = [1.0] * len(network.parameters)
     rows = [
         {"loss": value, "optimiser": 0, "total_norm": 1.0, "gradient_norms": norms, **pulse(step)}
@@ -85,7 +90,10 @@ def chain(
         sites=[
             row
             for step in samples
-            for row in network.rows(step, elements, output_level, step == underflow)
+            for row in [
+                {**row, **(asks(step) if row["parent"] < 0 else {})}
+                for row in network.rows(step, elements, output_level, step == underflow)
+            ]
         ],
         parameters=[
             row for step in samples for row in network.moves(step, output_update, columns or {})
@@ -108,7 +116,14 @@ def finding(run: Run, code: str) -> Finding:
 
 class _Network:
     def __init__(
-        self, layers: Sequence[Layer], *, operation: str, loss: str, classes: int, recurrent: bool
+        self,
+        layers: Sequence[Layer],
+        *,
+        operation: str,
+        kind: str,
+        loss: str,
+        classes: int,
+        recurrent: bool,
     ) -> None:
         self.layers = layers
         self.recurrent = recurrent
@@ -118,7 +133,7 @@ class _Network:
         for number, layer in enumerate(layers[:1] if recurrent else layers):
             line = 70 - number
             module = layer.module or f"hidden{number}"
-            self.sites.append(made_up.site(operation, "activation", line=line))
+            self.sites.append(made_up.site(operation, kind, line=line))
             self._add_linear(module, line=line, rows=32)
 
     def _add_linear(self, module: str, *, line: int, rows: int) -> None:

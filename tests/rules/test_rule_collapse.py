@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from chains import Layer, chain, falling, finding, flat, judged
 
+from headwater.records import Verdict
+
 
 def _layers(shares: list[float], **more: float) -> list[Layer]:
     """Return layers, the last hidden one first, with these shares in one direction."""
@@ -50,3 +52,27 @@ def test_where_the_examples_are_told_apart_it_is_silent(
 def test_without_the_figures_it_cannot_say(tmp_path: Path) -> None:
     run = chain(tmp_path, [Layer(statistics={"saturated": 0.9})] * 3, losses=flat())
     assert judged(run, "HW107").answer == "cannot say"
+
+
+def _attention(folder: Path, shares: list[float], losses: list[float]) -> Verdict:
+    layers = [Layer(statistics={"saturated": lambda step: shares[min(step, len(shares) - 1)]})] * 2
+    run = chain(folder, layers, losses=losses, operation="Softmax", kind="attention")
+    return judged(run, "HW107")
+
+
+def test_attention_that_is_one_hot_from_the_start_is_told_until_the_loss_has_left(
+    tmp_path: Path,
+) -> None:
+    (found,) = _attention(tmp_path, [0.97], flat()).findings
+    assert (found.severity, found.causes[0].cause) == ("error", "attention-collapse")
+    assert "train.py:70" in found.message
+    (slow,) = _attention(tmp_path, [0.97], falling(end=0.5)).findings
+    assert slow.severity == "warning"
+    assert _attention(tmp_path, [0.97], falling(end=0.05)).answer != "wrong"
+
+
+@pytest.mark.parametrize("shares", [[0.5], [0.3, 0.5, 0.97], [0.97, 0.97, 0.97, 0.5]])
+def test_attention_that_became_sure_in_training_may_have_learnt_to(
+    tmp_path: Path, shares: list[float]
+) -> None:
+    assert _attention(tmp_path, shares, flat()).answer != "wrong"

@@ -11,6 +11,7 @@ import numpy as np
 from headwater.records import Cause, Finding, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.breaks import by_an_operation
+from headwater.rules.curvature import of_curvature
 from headwater.rules.facts import Facts
 from headwater.rules.outputs import bounded_places, out_of_reach, softmax_places, softmax_twice
 from headwater.rules.sizes import ADVICE, never_zeroed, why_too_large
@@ -104,6 +105,7 @@ class HW201:
                 "end": end,
                 "rise_limit": TREND.runaway if broken is not None else TREND.rise,
                 **({"noise": facts.trend.noise} if broken is None else {}),
+                **of_curvature(facts.pulse),
             },
             remedies=ADVISED[why[0].cause],
         )

@@ -9,6 +9,7 @@ import numpy as np
 
 from headwater.records import Cause, Finding, Verdict
 from headwater.rules.answers import cannot_say, healthy, wrong
+from headwater.rules.curvature import of_curvature
 from headwater.rules.facts import Facts
 from headwater.rules.passes import Floats
 from headwater.rules.sizes import ADVICE, REMEDIES, never_zeroed, why_too_large
@@ -103,7 +104,7 @@ class HW203:
             where=unique([where(facts.sites[flow.root_site]) for flow in facts.flows]),
             message=f"{what}. {ADVICE[causes[0].cause]}",
             causes=causes,
-            evidence=numbers,
+            evidence={**numbers, **of_curvature(facts.pulse)},
             remedies=REMEDIES[causes[0].cause],
         )
 

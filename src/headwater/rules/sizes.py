@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headwater.records import Cause
+from headwater.rules.curvature import LIMITS as CURVATURE
+from headwater.rules.curvature import step_times_curvature
 from headwater.rules.facts import Facts
 from headwater.rules.passes import MANY_CALLS, Pass
 from headwater.rules.targets import LIMITS as TARGETS
@@ -182,8 +184,11 @@ def why_too_large(facts: Facts) -> tuple[Cause, ...]:
 def _of_the_optimiser(facts: Facts) -> tuple[Cause, ...]:
     momenta = [info.settings.get("momentum") for info in facts.optimisers]
     largest = max((one for one in momenta if isinstance(one, float)), default=0.0)
-    rate = Cause(cause="learning-rate-too-high", share=1.0, evidence="inputs, errors and weights "
-                 "are of ordinary size in the first sample")  # fmt: skip
+    taken = step_times_curvature(facts.pulse)
+    seen = "inputs, errors and weights are of ordinary size in the first sample"
+    if taken > CURVATURE.overshoots:
+        seen = f"a step times the curvature along it is {taken:.2g}, and beyond 2 it ends higher"
+    rate = Cause(cause="learning-rate-too-high", share=1.0, evidence=seen)
     if largest < LIMITS.momentum:
         return (rate,)
     evidence = f"momentum {largest:g} adds up {1 / max(1 - largest, 1e-9):.0f} steps"

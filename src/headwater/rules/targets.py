@@ -90,10 +90,11 @@ class Targets:
         """Say what of the targets an output activation cannot reach, "" if it can reach them."""
         low, high = RANGES.get(operation, (-math.inf, math.inf))
         room = LIMITS.beyond * (math.sqrt(self.variance) if self.variance > 0 else math.inf)
-        if self.least < low - room:
-            return f"puts out no less than {low:g}, and targets go down to {self.least:.3g}"
-        if self.largest > high + room:
+        below, above = low - self.least, self.largest - high
+        if above > room and above >= below:
             return f"puts out {high:g} at most, and targets go up to {self.largest:.3g}"
+        if below > room:
+            return f"puts out no less than {low:g}, and targets go down to {self.least:.3g}"
         return ""
 
 
