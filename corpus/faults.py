@@ -275,7 +275,7 @@ FAULTS: Sequence[Fault] = (
     _fault(
         "half-overflow", "HW301 HW303 HW102 HW104 HW202", "overflow-in-half unscaled-inputs",
         [{"autocast": "float16", "input_scale": scale} for scale in (3e4, 6e4)],
-        networks=CHAINS, sites=WEIGHTS,
+        networks=CHAINS, sites=HIDDEN,
         tasks=frozenset("circles moons digits cancer wine waves".split()),
     ),
     _fault(

@@ -39,8 +39,9 @@ severity, then by confidence times share; causes that name another symptom are l
 symptom's finding carries its own. Line and layer are right where the place named first is. First
 alarms are found by judging the record cut after 5, 10, 20, 40 and 70 % of the training.
 
-Not injected yet, so nothing here is said of them: float16 (precision-underflow, overflow-in-half),
-normalisation-depth, attention-collapse and inf-minus-inf. Weights whose `requires_grad` is off by
+Not injected, so nothing here is said of them: a loss scale that is too small or falls, a softmax
+written out by hand, numbers that only grow. Attention that is one-hot from the start is injected,
+and harms no task here. Weights whose `requires_grad` is off by
 mistake look as those that are frozen on purpose do: they are told as information, and as a warning
 only if the loss stands still.
 """

@@ -12,7 +12,8 @@ import pytest
 
 from headwater import rules
 from headwater.errors import UnknownTopicError
-from headwater.rules import RULES
+from headwater.records import Cause
+from headwater.rules import RULES, stalled
 from headwater.rules.causes import EXPLANATIONS
 from headwater.rules.pages import page_of, topics
 
@@ -91,3 +92,10 @@ def test_every_link_and_picture_of_a_page_is_there() -> None:
     for path in (DOCS / "rules").glob("*.md"):
         for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name} leads to {target}"
+
+
+@pytest.mark.parametrize("cause", stalled.CAUSES)
+def test_every_cause_of_a_stall_has_advice_and_a_remedy(cause: str) -> None:
+    causes = [Cause(cause=cause, share=1.0, evidence="it was measured")]
+    assert re.fullmatch(r": it was measured\. [A-Z].*\.", stalled.reason_and_advice(causes))
+    assert stalled.remedies_of_stall(causes)

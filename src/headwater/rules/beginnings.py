@@ -8,9 +8,9 @@ from functools import partial
 
 import numpy as np
 
-from headwater.records import Finding
+from headwater.records import Cause, Finding
 from headwater.rules.facts import Facts
-from headwater.rules.passes import Pass
+from headwater.rules.passes import Flow, Pass
 from headwater.rules.signal import LIMITS as SIGNAL
 from headwater.rules.signal import Part, Starved, account, cause_of_loss, causes, users
 from headwater.rules.trend import LIMITS as TREND
@@ -53,20 +53,38 @@ ADVICE = {
 }
 
 
-def from_the_start(facts: Facts, found: Starved) -> list[Finding]:
-    """Tell of layers that hardly had a gradient in the first samples, and whether they do now."""
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Matrices that hardly had a gradient in the first samples; ``decades`` the worst lost."""
+
+    starved: Sequence[int]
+    worst: int
+    decades: float
+    causes: tuple[Cause, ...]
+
+
+def drawn_starved(flow: Flow, found: Starved) -> Drawn | None:
+    """Return what a flow's first samples starve, and why; None if nothing, or too few are there."""
     lost = found.lost[: LIMITS.samples]
-    if len(lost) < LIMITS.samples or not facts.flowing:
-        return []
-    finite = np.where(np.isfinite(lost).all(axis=0), lost, 0.0)
-    typical = np.median(finite, axis=0)
+    if len(lost) < LIMITS.samples:
+        return None
+    typical = np.median(np.where(np.isfinite(lost).all(axis=0), lost, 0.0), axis=0)
     starved = np.flatnonzero(typical >= SIGNAL.lost_decades).tolist()
     if not starved:
-        return []
+        return None
     worst = starved[int(np.argmax(typical[starved]))]
-    one = found.flow.passes[0]
+    one = flow.passes[0]
     parts = account(one, one.owners[worst], sign=-1)
     why = causes(parts, -1, cause_namer(one, parts, cause_of_loss))
+    return Drawn(starved=starved, worst=worst, decades=float(typical[worst]), causes=why)
+
+
+def from_the_start(facts: Facts, found: Starved) -> list[Finding]:
+    """Tell of layers that hardly had a gradient in the first samples, and whether they do now."""
+    drawn = drawn_starved(found.flow, found)
+    if drawn is None or not facts.flowing:
+        return []
+    one, why, starved, worst = found.flow.passes[0], drawn.causes, drawn.starved, drawn.worst
     learnt = facts.trend.made_up_for
     at = place(where(facts.sites[one.site[one.owners[worst]]]))
     advice = ADVICE[why[0].cause] if why else "see where with `headwater show`"
@@ -81,11 +99,11 @@ def from_the_start(facts: Facts, found: Starved) -> list[Finding]:
             first_step=one.step,
             step=found.flow.newest.step,
             where=users(facts, one, starved),
-            message=f"As the network was drawn, the gradient loses {typical[worst]:.1f} decades on "
+            message=f"As the network was drawn, the gradient loses {drawn.decades:.1f} decades on "
             f"its way to {at}. {now} {rest}: {advice}.",
             causes=why,
             evidence={
-                "lost_decades": float(typical[worst]),
+                "lost_decades": drawn.decades,
                 "lost_decades_limit": SIGNAL.lost_decades,
                 "starved_parameters": len(starved),
                 "samples": LIMITS.samples,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headwater.records import Cause, Fault, Finding, Where
 from headwater.rules.expressions import instead
+from headwater.rules.sizes import ADVICE as SIZES
+from headwater.rules.sizes import never_zeroed, why_too_large
 from headwater.rules.wording import line
 
 if TYPE_CHECKING:
@@ -94,9 +97,10 @@ def finding_of(facts: Facts, fault: Fault) -> Finding:
     grown = _grown(facts, fault) if fault.cause in _OVERFLOWS else 1.0
     if grown > GROWN:
         steps = f"the updates before had grown or moved weights {grown:.2g} times their size"
-        advice = f"But {steps}{_rate(facts)}: lower the learning rate, or clip the gradient's norm."
+        why = (never_zeroed(facts) or why_too_large(facts))[0]
+        advice = f"But {steps}{_rate(facts)}: {why.evidence}. {SIZES[why.cause]}"
         causes = (
-            Cause(cause="learning-rate-too-high", share=0.8, evidence=steps),
+            replace(why, share=0.8, evidence=f"{steps}; {why.evidence}"),
             Cause(cause=fault.cause, share=0.2, evidence=fault.reason),
         )
     return Finding(

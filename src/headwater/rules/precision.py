@@ -14,6 +14,7 @@ from headwater.rules.breaks import finding_of, told_by
 from headwater.rules.expressions import instead
 from headwater.rules.facts import Facts
 from headwater.rules.passes import Bools, Pass
+from headwater.rules.sizes import CAUSES as TOO_LARGE
 from headwater.rules.trend import runaway
 from headwater.rules.wording import line, names, unique, where
 
@@ -52,7 +53,7 @@ class HW301:
     """
 
     symptom: ClassVar[str] = "non-finite"
-    causes: ClassVar[tuple[str, ...]] = (*NUMBERS_BREAK, "learning-rate-too-high")
+    causes: ClassVar[tuple[str, ...]] = (*NUMBERS_BREAK, *TOO_LARGE)
 
     def judge(self, facts: Facts) -> Verdict:
         """Look for the first step with anything that is not finite."""

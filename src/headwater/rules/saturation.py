@@ -10,7 +10,9 @@ import numpy as np
 
 from headwater.records import Cause, Finding, Verdict
 from headwater.rules.answers import cannot_say, healthy, too_few_samples, wrong
+from headwater.rules.beginnings import drawn_starved
 from headwater.rules.facts import Facts
+from headwater.rules.signal import starvation
 from headwater.rules.sizes import ADVICE as OF_SIZES
 from headwater.rules.sizes import CAUSES as TOO_LARGE
 from headwater.rules.sizes import REMEDIES as BY_SIZES
@@ -57,6 +59,7 @@ _REMEDIES: dict[str, tuple[str, ...]] = {
     "saturation-in-training": ("lower-learning-rate", "batch-normalisation"),
     "non-zero-mean-init": ("xavier-init", "batch-normalisation", "relu"),
     "weight-scale-too-large": ("xavier-init", "batch-normalisation", "relu"),
+    "weight-scale-too-small": ("he-init", "batch-normalisation", "leaky-relu"),
     "unscaled-inputs": ("standardise-inputs", "batch-normalisation", "xavier-init"),
     "": ("xavier-init", "batch-normalisation", "relu"),
 }
@@ -84,7 +87,9 @@ class HW103:
     """
 
     symptom: ClassVar[str] = "dead-units"
-    causes: ClassVar[tuple[str, ...]] = ("weight-init", "negative-bias", *TOO_LARGE)
+    causes: ClassVar[tuple[str, ...]] = (
+        "weight-init", "negative-bias", "weight-scale-too-small", *TOO_LARGE
+    )  # fmt: skip
 
     def judge(self, facts: Facts) -> Verdict:
         """Look for dead layers, then at the share over all layers."""
@@ -146,6 +151,7 @@ _ADVICE = {
     "saturation-in-training": "It came in training: lower the learning rate.",
     "non-zero-mean-init": "Draw the weights around zero (Xavier initialisation).",
     "weight-scale-too-large": "Draw smaller weights (Xavier initialisation).",
+    "weight-scale-too-small": "Draw larger weights (He initialisation).",
     "unscaled-inputs": "Standardise the inputs.",
     "": "Draw smaller weights (Xavier initialisation), or normalise before the activation.",
 }
@@ -266,6 +272,10 @@ def _cause_of_death(facts: Facts, layers: Sequence[Layer]) -> Cause:
     now, _ = pooled_dead(layers)
     if first < LIMITS.from_the_start * now:
         evidence = f"{percent(first)} dead in the first sample, {percent(now)} now"
+        drawn = [drawn_starved(flow, starvation(facts, flow)) for flow in facts.flowing]
+        for cause in (cause for one in drawn if one for cause in one.causes):
+            if cause.cause == "weight-scale-too-small":  # it is small steps' turn to be blamed
+                return replace(cause, share=0.7, evidence=f"{evidence}; {cause.evidence} as drawn")
         return _in_training(facts, evidence)
     sizes = [
         float(facts.movement.weight_norm[0, index]) / np.sqrt(facts.parameters[index].elements)

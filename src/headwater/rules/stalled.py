@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from headwater.records import Cause, Where
+from headwater.rules.beginnings import ADVICE as OF_BEGINNINGS
+from headwater.rules.beginnings import REMEDIES as BY_BEGINNINGS
+from headwater.rules.beginnings import drawn_starved
 from headwater.rules.facts import Facts
 from headwater.rules.outputs import bounded_places, flat_outputs, softmax_over_one, softmax_places
 from headwater.rules.signal import starvation, users
@@ -22,6 +25,7 @@ from headwater.rules.units import (
 )
 
 _REMEDIES: Mapping[str, tuple[str, ...]] = {
+    **BY_BEGINNINGS,
     "saturation": ("xavier-init", "batch-normalisation", "adam"),
     "dead-units": ("he-init", "batch-normalisation", "leaky-relu"),
     "vanishing-gradient": ("he-init", "batch-normalisation", "adam"),
@@ -31,9 +35,6 @@ _REMEDIES: Mapping[str, tuple[str, ...]] = {
     "softmax-over-one": ("sigmoid-output",),
     "learning-rate-too-low": ("higher-learning-rate", "adam"),
     "labels-independent-of-inputs": ("check-labels",),
-    "inherent-derivative": ("relu", "he-init", "batch-normalisation"),
-    "weight-scale-too-small": ("he-init", "xavier-init", "batch-normalisation"),
-    "precision-underflow": ("loss-scaling", "bfloat16"),
     "update-below-precision": ("float32-weights", "stochastic-rounding"),
     "output-range": ("linear-output", "standardise-targets"),
     "constant-init": ("he-init", "xavier-init"),
@@ -44,6 +45,7 @@ CAUSES = tuple(_REMEDIES)
 """What a stall can be put down to."""
 
 _ADVICE: Mapping[str, str] = {
+    **{cause: f"{words[0].upper()}{words[1:]}." for cause, words in OF_BEGINNINGS.items()},
     "saturation": "Shrink the weights (Xavier initialisation) or the inputs.",
     "dead-units": "Revive them first: He initialisation, zero biases, a lower rate.",
     "vanishing-gradient": "Let the signal through first: He initialisation, normalisation.",
@@ -107,7 +109,17 @@ def _of_starved(facts: Facts) -> list[Where]:
     return found
 
 
+def _of_drawn(facts: Facts) -> list[Where]:
+    """Return where matrices stand that the network as it was drawn starves."""
+    found: list[Where] = []
+    for flow in facts.flowing:
+        drawn = drawn_starved(flow, starvation(facts, flow))
+        found += users(facts, flow.passes[0], drawn.starved)[:1] if drawn else []
+    return found
+
+
 _PLACES: Mapping[str, Callable[[Facts], list[Where]]] = {
+    **dict.fromkeys(BY_BEGINNINGS, _of_drawn),
     "double-softmax": softmax_places,
     "softmax-over-one": softmax_over_one,
     "output-range": lambda facts: [*(at for at, _ in flat_outputs(facts)), *bounded_places(facts)],

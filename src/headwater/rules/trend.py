@@ -46,7 +46,8 @@ class TrendLimits:
     # Below this share of chance level a flat loss is that of a network trained before.
     learnt: float = 0.8
     # Where batches tell their own chance level: healthy trainings of the corpus's tune half explain
-    # a fifth of it and more in their second half, those that learn nothing 0.02 at most.
+    # a fifth of it and more in their second half, those that learn nothing 0.02 at most. Twice the
+    # median's error must not be more either, as of batches of eight.
     explained: float = 0.05
     enough_samples: int = 6
 
@@ -169,7 +170,9 @@ def held_to_targets(trend: Trend, losses: Floats, shares: Floats) -> Trend:
         return trend
     late = np.array_split(shares, 2)[1]
     level, growth = float(np.median(shares)), float(np.median(late) - np.median(shares))
-    if abs(level) <= LIMITS.explained and growth <= LIMITS.explained and trend.state != "rose":
+    error = 1.2533 * float(np.std(shares)) / np.sqrt(len(shares))
+    nothing = abs(level) <= LIMITS.explained and growth <= LIMITS.explained
+    if nothing and 2 * error <= LIMITS.explained and trend.state != "rose":
         return replace(trend, state="flat", at_chance=True)
     if trend.at_chance and level > LIMITS.explained:
         return replace(loss_trend(losses), chance=trend.chance)
