@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from chains import Layer, chain, falling, finding, flat, judged
 
+from headwater.rules.curvature import step_times_curvature
 from headwater.rules.facts import Facts
 from headwater.rules.sizes import never_zeroed, output_errors, why_too_large
 from headwater.runs.reader import Run
@@ -98,3 +99,38 @@ def test_gradients_that_add_up_are_smoother_than_their_loss(tmp_path: Path) -> N
         pulse=lambda step: {"gradient_norms": [1.0 + 0.3 * (step % 4)] * 6},
     )  # fmt: skip
     assert never_zeroed(Facts(fresh)) == ()
+
+
+@pytest.mark.parametrize(
+    ("taken", "update", "growth", "told"),
+    [
+        (0.01, 0.02, 30.0, True),
+        (0.3, 0.02, 30.0, False),  # a fresh gradient each time
+        (0.01, 1e-6, 30.0, False),  # a step too short to change anything
+        (0.01, 0.02, 1.0, False),  # a gradient that does not add up
+    ],
+)
+def test_long_steps_that_take_nothing_of_their_slope_are_a_sum_of_gradients(
+    tmp_path: Path, taken: float, update: float, growth: float, told: bool
+) -> None:
+    def pulse(step: int) -> dict[str, Any]:
+        norm = (1 + (growth - 1) * step / 100) * (1.5 if step % 2 else 1.0)  # not smooth
+        slopes = {"slope": -1.0, "slope_after": taken - 1.0} if step else {"slope": -1.0}
+        return {"gradient_norms": [norm, 0.0], **slopes}
+
+    run = chain(
+        tmp_path, [Layer(update=update)], losses=falling(200), pulse=pulse, output_update=update
+    )
+    causes = never_zeroed(Facts(run))
+    assert [cause.cause for cause in causes] == ["gradients-not-zeroed"] * told
+
+
+def test_steps_that_overshoot_say_by_how_much(tmp_path: Path) -> None:
+    def pulse(step: int) -> dict[str, Any]:
+        return {"slope": -1.0, "slope_after": 1.5 if step else None}
+
+    run = chain(tmp_path, [Layer()], losses=falling(start=0.5, end=5.0), pulse=pulse)
+    assert step_times_curvature(Facts(run).pulse) == 2.5
+    found = finding(run, "HW201")
+    assert found.evidence["step_times_curvature"] == 2.5
+    assert "a step times the curvature along it is 2.5" in found.causes[0].evidence

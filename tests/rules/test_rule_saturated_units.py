@@ -186,3 +186,20 @@ def test_gates_may_be_shut_or_open(tmp_path: Path) -> None:
     assert judged(_with_sites(tmp_path, rows, sites), "HW104").answer == "healthy"
     plain = [*sites[:2], made_up.site("View", "shape"), *sites[3:]]
     assert judged(_with_sites(tmp_path, rows, plain), "HW104").answer == "wrong"
+
+
+def test_a_loop_saturates_to_remember_unless_its_weights_were_drawn_too_large(
+    tmp_path: Path,
+) -> None:
+    def unrolled(name: str, norm: float) -> Run:
+        return _run(
+            tmp_path / name,
+            [0.6] * 12,
+            losses=falling(end=0.5),
+            recurrent=True,
+            weight_norm=norm,
+        )
+
+    assert judged(unrolled("usual", 3.0), "HW104").answer == "healthy"
+    found = finding(unrolled("large", 40.0), "HW104")
+    assert found.causes[0].cause == "recurrent-expansion"

@@ -16,7 +16,7 @@ from headwater.rules.signal import starvation
 from headwater.rules.sizes import ADVICE as OF_SIZES
 from headwater.rules.sizes import CAUSES as TOO_LARGE
 from headwater.rules.sizes import REMEDIES as BY_SIZES
-from headwater.rules.sizes import never_zeroed, why_too_large
+from headwater.rules.sizes import never_zeroed, oversized_weights, weight_gain, why_too_large
 from headwater.rules.units import LIMITS as UNITS
 from headwater.rules.units import (
     Layer,
@@ -24,6 +24,7 @@ from headwater.rules.units import (
     dead_layers,
     feeding,
     layer_place,
+    meant_to_shut,
     pooled_dead,
     rectified_layers,
     saturated_layers,
@@ -198,7 +199,7 @@ class HW104:
         found = saturated_layers(facts, layers)
         if facts.trend.state == "fell":
             # Gates of a network that learns are shut for a reason.
-            found = tuple(layer for layer in found if not layer.gate)
+            found = tuple(layer for layer in found if not meant_to_shut(facts, layer))
         if not found:
             return healthy(self, f"at most {percent(highest)} of a layer is saturated")
         return wrong(self, [self._finding(facts, layers, found)])
@@ -300,8 +301,18 @@ def _cause_of_saturation(facts: Facts, layers: Sequence[Layer], worst: Layer) ->
         )
         return _in_training(facts, evidence)
     matrices, _ = feeding(facts, worst)
+    drawn = set(matrices) & set(oversized_weights(facts))
+    if worst.loops and drawn:
+        evidence = f"weights of the loop multiply the mean square by up to {weight_gain(facts):.3g}"
+        return Cause(cause="recurrent-expansion", share=0.8, evidence=evidence)
+    return _of_sizes(facts, layers, worst, matrices) if len(matrices) == 1 else None
+
+
+def _of_sizes(
+    facts: Facts, layers: Sequence[Layer], worst: Layer, matrices: Sequence[int]
+) -> Cause | None:
     square = float(worst.mean[0] ** 2 + worst.variance[0])
-    if len(matrices) != 1 or not len(facts.movement.weight_norm) or not np.isfinite(square):
+    if not len(facts.movement.weight_norm) or not np.isfinite(square):
         return None
     norm = float(facts.movement.weight_norm[0, matrices[0]])
     gain = norm**2 / facts.parameters[matrices[0]].shape[0]

@@ -34,7 +34,8 @@ class Layer:
     A layer is one call of a site; of a loop through time, all calls of it. ``saturated`` and the
     rest are one value a pass. ``weights_above`` counts the layers with weights between it and the
     loss, so the largest stands nearest to the input. ``gate`` says that it scales another signal,
-    as in LSTM, GRU, squeeze-and-excitation.
+    as in LSTM, GRU, squeeze-and-excitation; so does the state of a loop, ``loops``, if it is no
+    part of a cell: it remembers by saturating.
     """
 
     site: int
@@ -42,6 +43,7 @@ class Layer:
     flow: Flow
     rows: Ints
     gate: bool
+    loops: bool
     weights_above: float
     units: float
     saturated: Floats
@@ -141,9 +143,19 @@ def saturated_layers(facts: Facts, layers: Sequence[Layer]) -> tuple[Layer, ...]
     found = [
         layer
         for layer in layers
-        if mostly_over(layer.saturated, LIMITS.saturated_gate if layer.gate else usual)
+        if mostly_over(
+            layer.saturated, LIMITS.saturated_gate if meant_to_shut(facts, layer) else usual
+        )
     ]
     return tuple(sorted(found, key=lambda layer: -layer.saturated[-1]))
+
+
+def meant_to_shut(facts: Facts, layer: Layer) -> bool:
+    """Say whether a layer is a gate, or a loop's own activation that remembers by saturating.
+
+    A loop whose weights were drawn too large saturates whatever it is to remember.
+    """
+    return layer.gate and not (layer.loops and bool(oversized_weights(facts)))
 
 
 def dead_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
@@ -241,6 +253,7 @@ def _layer(facts: Facts, flow: Flow, site: int, call: int, rows: Sequence[Ints])
         flow=flow,
         rows=rows[-1],
         gate=call < 0 or in_cell or bool(above & _PRODUCTS),
+        loops=call < 0 and not in_cell and not above & _PRODUCTS,
         weights_above=float(newest.weights_above[rows[-1]].max()),
         units=_mean(newest.columns["units"][rows[-1]]),
         saturated=mean("saturated"),
