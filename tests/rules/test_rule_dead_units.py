@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from chains import Layer, chain, falling, finding, flat, judged
 
+from headwater.rules import saturation
 from headwater.runs.reader import Run
 
 
@@ -88,3 +89,12 @@ def test_what_looks_dead_after_the_weights_are_nan_is_not_judged(tmp_path: Path)
     losses = [*flat(3), *[float("nan")] * 20]
     run = _run(tmp_path, [1.0, 1.0], losses=losses, samples=(0, 1, 4, 8, 16))
     assert judged(run, "HW103").answer == "cannot say"
+
+
+def test_inputs_far_from_zero_are_blamed_for_units_that_were_dead_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _run(tmp_path, [0.8] * 5, losses=flat())
+    assert finding(run, "HW103").causes[0].cause == "weight-init"
+    monkeypatch.setattr(saturation, "input_size", lambda _facts: 30.0)
+    assert finding(run, "HW103").causes[0].cause == "input-shift"

@@ -15,8 +15,15 @@ from headwater.rules.facts import Facts
 from headwater.rules.signal import starvation
 from headwater.rules.sizes import ADVICE as OF_SIZES
 from headwater.rules.sizes import CAUSES as TOO_LARGE
+from headwater.rules.sizes import LIMITS as SIZES
 from headwater.rules.sizes import REMEDIES as BY_SIZES
-from headwater.rules.sizes import never_zeroed, oversized_weights, weight_gain, why_too_large
+from headwater.rules.sizes import (
+    input_size,
+    never_zeroed,
+    oversized_weights,
+    weight_gain,
+    why_too_large,
+)
 from headwater.rules.units import LIMITS as UNITS
 from headwater.rules.units import (
     Layer,
@@ -54,6 +61,7 @@ LIMITS = SaturationLimits()
 
 _REMEDIES: dict[str, tuple[str, ...]] = {
     **BY_SIZES,
+    "input-shift": ("standardise-inputs", "batch-normalisation"),
     "negative-bias": ("zero-bias", "batch-normalisation", "leaky-relu"),
     "weight-init": ("he-init", "batch-normalisation", "leaky-relu"),
     "learning-rate-too-high": ("lower-learning-rate", "batch-normalisation", "leaky-relu"),
@@ -89,7 +97,7 @@ class HW103:
 
     symptom: ClassVar[str] = "dead-units"
     causes: ClassVar[tuple[str, ...]] = (
-        "weight-init", "negative-bias", "weight-scale-too-small", *TOO_LARGE
+        "weight-init", "negative-bias", "input-shift", "weight-scale-too-small", *TOO_LARGE
     )  # fmt: skip
 
     def judge(self, facts: Facts) -> Verdict:
@@ -146,6 +154,7 @@ class HW103:
 
 _ADVICE = {
     **OF_SIZES,
+    "input-shift": "Standardise the inputs: they lie far from zero, all on one side.",
     "negative-bias": "Set the biases to zero, or normalise before the activation.",
     "weight-init": "Draw the weights around zero (He initialisation), or use a leaky ReLU.",
     "learning-rate-too-high": "They died in training: lower the learning rate.",
@@ -288,6 +297,10 @@ def _cause_of_death(facts: Facts, layers: Sequence[Layer]) -> Cause:
     if largest >= LIMITS.large_bias:
         evidence = f"biases of size {largest:.2g}, dead from the first sample on"
         return Cause(cause="negative-bias", share=0.8, evidence=evidence)
+    inputs = input_size(facts)
+    if inputs >= SIZES.inputs:  # on one side of zero, as inputs around it kill no unit
+        evidence = f"inputs of size {inputs:.2g}, {percent(first)} dead in the first sample"
+        return Cause(cause="input-shift", share=0.7, evidence=evidence)
     evidence = f"{percent(first)} dead in the first sample, with small biases"
     return Cause(cause="weight-init", share=0.7, evidence=evidence)
 

@@ -125,5 +125,14 @@ SIGNAL: Mapping[str, Explanation] = {
         code="nn.init.zeros_(layer.bias)",
         source="Lu et al. (2019), Dying ReLU and initialization, arXiv:1903.06733.",
     ),
+    "input-shift": Explanation(
+        what="The inputs lie far from zero, all on one side, so the sign of a unit's sum of "
+        "weights decides for all examples at once: half of the ReLU units are dead from the start.",
+        seen="Units were dead in the first sample, biases are small, and the inputs' root mean "
+        "square is ten or more; inputs of that size around zero would kill none.",
+        do="Standardise the inputs.",
+        code="inputs = (inputs - inputs.mean(0)) / inputs.std(0)",
+        source="LeCun et al. (1998), Efficient BackProp, section 4.3.",
+    ),
 }
 """By the cause's name."""
