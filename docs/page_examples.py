@@ -19,10 +19,11 @@ from headwater.records import Finding
 from headwater.rules import RULES
 from headwater.rules.causes import EXPLANATIONS
 from headwater.rules.facts import Facts
-from headwater.rules.passes import Floats, Pass
+from headwater.rules.passes import Floats, Pass, numbers
 from headwater.runs.reader import Run
 
 SIZE, DPI = (8.2, 3.0), 110
+MOST_MARKERS = 60
 COLOURS = 64
 """A palette of so many holds all that is drawn, in a third of the bytes."""
 
@@ -114,11 +115,16 @@ def _draw(path: Path, case: Case, told: Finding, panel: Panel) -> None:
             losses = facts.pulse.loss[facts.pulse.has_loss]
             left.plot(facts.pulse.step[facts.pulse.has_loss], losses, style, color=colour, lw=1.2)
             curve = panel.curve(facts, told)
-            right.plot(*curve, style, color=colour, lw=1.5, marker=".", label=name)
+            marker = "." if len(curve.x) <= MOST_MARKERS else ""
+            right.plot(*curve, style, color=colour, lw=1.5, marker=marker, label=name)
+        if told.code == "HW301":
+            for axes in (left, right):
+                axes.axvline(told.first_step, color=LIGHT.ink, lw=1, ls=":")
+            right.plot([], [], color=LIGHT.ink, lw=1, ls=":", label="not finite from here")
         _scale(left, log=_spans(left))
         _scale(right, log=panel.log)
         figure.legend(
-            *right.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False
+            *right.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
         )
         figure.savefig(path, dpi=DPI)
         plt.close(figure)
@@ -186,10 +192,11 @@ def _norms(facts: Facts, _told: Finding) -> Curve:
     return Curve(facts.pulse.step[known].astype(float), facts.pulse.total_norm[known])
 
 
-def _subnormal(facts: Facts, _told: Finding) -> Curve:
-    shares = facts.movement.subnormal_share
-    means = [float(np.nanmean(row)) if np.isfinite(row).any() else np.nan for row in shares]
-    return Curve(facts.movement.step.astype(float), np.array(means))
+def _zeros(facts: Facts, _told: Finding) -> Curve:
+    table = facts.run.parameter_rows
+    step, share = numbers(table, "step"), numbers(table, "zero_share")
+    steps = np.unique(step)
+    return Curve(steps, np.array([float(np.nanmean(share[step == one])) for one in steps]))
 
 
 def _of_kind(kind: str, column: str) -> Callable[[Facts, Finding], Curve]:
@@ -206,13 +213,13 @@ PANELS: Mapping[str, Panel] = {
     "HW104": Panel("Saturated entries", "step", "share", False,
                    _of_kind("activation", "saturated")),
     "HW105": Panel("Updates of what is named", "step", "change / weight", False, _smallest_move),
-    "HW106": Panel("Least difference between units", "step", "share of the largest", True, _spread),
+    "HW106": Panel("Least difference between units", "step", "share of largest", False, _spread),
     "HW107": Panel("Variance in one direction", "step", "share", False,
                    _of_kind("activation", "first_direction")),
     "HW201": _UPDATES,
     "HW202": _UPDATES,
     "HW203": _UPDATES,
     "HW301": Panel("Norm of the gradient", "step", "Frobenius norm", True, _norms),
-    "HW302": Panel("Subnormal gradients", "step", "share of entries", False, _subnormal),
+    "HW302": Panel("Entries of the gradient that are 0", "step", "share", False, _zeros),
     "HW303": Panel("Norm of the gradient", "step", "Frobenius norm", True, _norms),
 }  # fmt: skip
