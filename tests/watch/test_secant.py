@@ -13,6 +13,9 @@ from parameter_rows import near
 from torch import Tensor, nn
 
 import headwater
+from headwater.watch.parameters import Update
+from headwater.watch.secant import Secants
+from headwater.watch.steps import Step
 
 CURVATURES = torch.tensor([1.0, 2.0, 5.0])
 
@@ -163,3 +166,13 @@ def test_parameters_without_a_gradient_and_sparse_ones_leave_the_rest_to_be_told
             optimiser.step()
     rows = run.record.pulse.to_pylist()
     assert all(row["slope"] < 0 for row in rows)
+
+
+def test_an_optimiser_that_steps_no_more_is_not_waited_for() -> None:
+    layer, secants = nn.Linear(2, 1), Secants()
+    sampled = Step(5, sampled=True, pulsed=True)
+    update = Update(change=torch.ones(1, 2))
+    secants.leave(0, {0: layer.weight}, sampled, {0: update})
+    assert secants.waits(6)
+    assert not secants.waits(14)
+    assert not secants.waits(6)

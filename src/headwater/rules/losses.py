@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -203,30 +204,25 @@ class HW202:
 
     def _slowed(self, facts: Facts) -> Finding:
         """Tell of a softmax too many though the loss falls: it bounds how far it can."""
-        (cause, evidence), *_ = softmax_twice(facts)
-        return Finding(
-            code="HW202",
-            symptom=self.symptom,
-            severity="warning",
-            confidence=0.8,
-            first_step=int(facts.pulse.step[0]),
-            step=facts.last_step,
-            where=unique([*softmax_places(facts), *_roots(facts)]),
-            message=f"The loss falls, but cannot come near zero: {evidence}. Remove the first.",
-            causes=(Cause(cause=cause, share=1.0, evidence=evidence),),
-            evidence={
-                "start": facts.trend.start,
-                "last": facts.trend.last,
-                # Softmax of numbers between 0 and 1: the best class gets e, the others 1 each.
-                "last_limit": math.log(1 + (max(round(math.exp(facts.chance)), 2) - 1) / math.e)
-                if math.isfinite(facts.chance)
-                else 0.0,
-            },
-            remedies=("remove-softmax",),
-        )
+        # Softmax of numbers between 0 and 1: the best class gets e, the others 1 each.
+        classes = max(round(math.exp(facts.chance)), 2) if math.isfinite(facts.chance) else 1
+        limits: dict[str, float | str] = {"last_limit": math.log(1 + (classes - 1) / math.e)}
+        return self._held_up(facts, *softmax_twice(facts)[0], softmax_places(facts), limits)
 
     def _bounded(self, facts: Facts, cause: str, evidence: str) -> Finding:
         """Tell of outputs that cannot reach the targets though the loss falls."""
+        limits = _of_targets(facts.targets)
+        return self._held_up(facts, cause, evidence, bounded_places(facts), limits)
+
+    def _held_up(
+        self,
+        facts: Facts,
+        cause: str,
+        evidence: str,
+        places: Sequence[Where],
+        limits: dict[str, float | str],
+    ) -> Finding:
+        causes = (Cause(cause=cause, share=1.0, evidence=evidence),)
         return Finding(
             code="HW202",
             symptom=self.symptom,
@@ -234,15 +230,11 @@ class HW202:
             confidence=0.8,
             first_step=int(facts.pulse.step[0]),
             step=facts.last_step,
-            where=unique([*bounded_places(facts), *_roots(facts)]),
+            where=unique([*places, *_roots(facts)]),
             message=f"The loss falls, but cannot come near zero: {evidence}. {advice_on(cause)}",
-            causes=(Cause(cause=cause, share=1.0, evidence=evidence),),
-            evidence={
-                "start": facts.trend.start,
-                "last": facts.trend.last,
-                **_of_targets(facts.targets),
-            },
-            remedies=("linear-output", "standardise-targets"),
+            causes=causes,
+            evidence={"start": facts.trend.start, "last": facts.trend.last, **limits},
+            remedies=remedies_of_stall(causes),
         )
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from headwater.records import Where
 from headwater.rules.chance import outputs_of
 from headwater.rules.facts import Facts
-from headwater.rules.passes import Pass
 from headwater.rules.targets import RANGES
 from headwater.rules.wording import percent, place, where
 
@@ -75,7 +74,7 @@ def _shortfall(facts: Facts, row: int) -> str:
     one = facts.flows[0].newest
     operation = facts.sites[one.site[row]].operation
     after = int(one.parent[row])
-    while after >= 0 and one.kind[after] == "shape" and _keeps_size(facts, one, after):
+    while after >= 0 and facts.sites[one.site[after]].operation in _MOVES:
         after = int(one.parent[after])
     if after >= 0 and facts.sites[one.site[after]].operation == "LogSoftmax":
         return _of_logits(operation, outputs_of(facts.flows[0], facts.parameters)) or (
@@ -89,10 +88,6 @@ def _of_dead_logits(facts: Facts, dead: float) -> str:
     if not dead > 0 or facts.trend.made_up_for:
         return ""
     return f"is 0 for every example in {percent(dead)} of the classes, which cannot be learnt so"
-
-
-def _keeps_size(facts: Facts, one: Pass, row: int) -> bool:
-    return facts.sites[one.site[row]].operation in _MOVES
 
 
 def _of_logits(operation: str, classes: int) -> str:

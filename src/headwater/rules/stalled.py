@@ -29,8 +29,6 @@ _REMEDIES: Mapping[str, tuple[str, ...]] = {
     "saturation": ("xavier-init", "batch-normalisation", "adam"),
     "dead-units": ("he-init", "batch-normalisation", "leaky-relu"),
     "vanishing-gradient": ("he-init", "batch-normalisation", "adam"),
-    "recurrent-contraction": ("orthogonal-init", "forget-bias", "gated-cell"),
-    "learning-rate-too-high": ("lower-learning-rate", "gradient-clipping"),
     "double-softmax": ("remove-softmax",),
     "softmax-over-one": ("sigmoid-output",),
     "learning-rate-too-low": ("higher-learning-rate", "adam"),

@@ -234,11 +234,11 @@ class Activations:
         mean, variance = _moments(before)
         return Reading(
             units=dead.numel(),
-            dead=_share(dead),
-            dead_recent=_share(life.streak >= _RECENT) if recent else None,
-            dead_run=_share(~life.alive),
-            saturated=_share(slope < limit),
-            saturated_units=_share(slope.mean(dim=others) < limit),
+            dead=share_of(dead),
+            dead_recent=share_of(life.streak >= _RECENT) if recent else None,
+            dead_run=share_of(~life.alive),
+            saturated=share_of(slope < limit),
+            saturated_units=share_of(slope.mean(dim=others) < limit),
             mean=mean,
             variance=variance,
             input_largest=largest_magnitude(before) if before is not None else None,
@@ -272,18 +272,19 @@ def _unit_axis(slope: Tensor, axis: int | None, moves: Sequence[Any]) -> int:
 def _order(node: Any, count: int) -> list[int]:
     """Return which of its input's axes each axis of a node's output is."""
     if "Permute" in node.name():
-        return [_signed(dim) % count for dim in node._saved_dims]
-    first, second = _signed(node._saved_dim0) % count, _signed(node._saved_dim1) % count
+        return [signed(dim) % count for dim in node._saved_dims]
+    first, second = signed(node._saved_dim0) % count, signed(node._saved_dim1) % count
     order = list(range(count))
     order[first], order[second] = second, first
     return order
 
 
-def _signed(dim: int) -> int:
-    return dim - (1 << 64) if dim >= 1 << 63 else dim  # autograd shows -1 as a large number
+def signed(dim: int) -> int:
+    """Return a dimension as it was given: autograd shows -1 as a large number."""
+    return dim - (1 << 64) if dim >= 1 << 63 else dim
 
 
-def _share(mask: Tensor) -> Scalar:
+def share_of(mask: Tensor) -> Scalar:
     """Return the share of True entries; a float on the CPU, a 0-d tensor elsewhere."""
     count = torch.count_nonzero(mask)
     if mask.device.type == "cpu":

@@ -9,11 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from headwater.watch.activations import SATURATED_BELOW, Reading
+from headwater.watch.activations import SATURATED_BELOW, Reading, share_of, signed
 from headwater.watch.saved import saved
-from headwater.watch.statistics import Scalar
 
 ATTENDS = "Softmax"
 
@@ -34,20 +32,11 @@ def read_attention(node: Any) -> Reading | None:
         0.5
     """
     kept = saved(node, "result")
-    if kept is None or kept.numel() == 0 or kept.shape[_axis(node, kept)] < 2:
+    if kept is None or kept.numel() == 0 or not kept.dim():
+        return None
+    axis = signed(int(node._saved_dim))
+    if kept.shape[axis] < 2:
         return None
     with torch.no_grad():
-        surest = kept.amax(_axis(node, kept)) > _SURE
-    return Reading(units=kept.shape[_axis(node, kept)], saturated=_share(surest))
-
-
-def _axis(node: Any, kept: Tensor) -> int:
-    axis = int(node._saved_dim)
-    return (axis - (1 << 64) if axis >= 1 << 63 else axis) % max(1, kept.dim())
-
-
-def _share(rows: Tensor) -> Scalar:
-    count = torch.count_nonzero(rows)
-    if rows.device.type == "cpu":
-        return int(count) / rows.numel()
-    return count.to(torch.float64) / rows.numel()
+        surest = kept.amax(axis) > _SURE
+    return Reading(units=kept.shape[axis], saturated=share_of(surest))

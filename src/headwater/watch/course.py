@@ -229,7 +229,7 @@ class Course:
     def gradient_stands(self, optimiser: Optimizer) -> None:
         """Hear that the gradient of a step is there, as it is applied."""
         sample = self._step.parameters
-        if sample is None and not self._secants.waits:
+        if sample is None and not self._secants.waits(self._step.number):
             return
         index = self._optimiser_index(optimiser)
         mine = self._names.held_by(index)
@@ -331,7 +331,7 @@ class Course:
         count = len(self._optimisers)
         sampled = self._cadence.wants_sample(number, self.elapsed_s(), count)
         pulsed = self._cadence.wants_pulse(number, count)
-        return sampled, pulsed or self._aftermath.watches or self._secants.waits
+        return sampled, pulsed or self._aftermath.watches or self._secants.waits(number)
 
     def _look_ahead(self) -> None:
         """Trace for the next step, too: where none is heard, it begins with a backward pass.

@@ -21,11 +21,15 @@ from headwater.watch.parameters import Update, part
 from headwater.watch.statistics import Scalar, combine, norms, plain, read_scalar
 from headwater.watch.steps import Step
 
+_PATIENCE = 8
+"""Steps of others until an optimiser's next one: as many as take turns in one round of samples."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
     """What one update changed, of large tensors a part, and what a part counts for."""
 
+    step: int
     changes: Mapping[int, Tensor]
     weights: Mapping[int, float]
 
@@ -36,9 +40,12 @@ class Secants:
 
     _taken: dict[int, _Taken] = field(default_factory=dict)
 
-    @property
-    def waits(self) -> bool:
-        """Whether the next gradient is wanted."""
+    def waits(self, step: int) -> bool:
+        """Whether a gradient is wanted at a step; an optimiser that comes no more is given up."""
+        if self._taken:
+            late = [one for one, each in self._taken.items() if step - each.step > _PATIENCE]
+            for optimiser in late:
+                del self._taken[optimiser]
         return bool(self._taken)
 
     def arrive(self, optimiser: int, held: Mapping[int, Tensor], step: Step) -> None:
@@ -58,7 +65,7 @@ class Secants:
         if not changes:
             return
         weights = {i: plain(held[i]).numel() / each.numel() for i, each in changes.items()}
-        taken = _Taken(changes, weights)
+        taken = _Taken(step.number, changes, weights)
         sizes = norms(list(changes.values()))
         step.update_norm = combine(
             [size * weights[i] ** 0.5 for i, size in zip(changes, sizes, strict=True)]
