@@ -544,18 +544,24 @@ def data_parallel_in_one_process() -> Left:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
-        model = nn.parallel.DistributedDataParallel(small())
-        optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-        strides = []
-        for number in range(4):
-            optimiser.zero_grad(set_to_none=number % 2 == 0)
-            with model.no_sync() if number == 1 else nullcontext():
-                model(torch.randn(4, 6)).square().mean().backward()
-            strides.append([p.grad.stride() for p in model.parameters() if p.grad is not None])
-            optimiser.step()
-        return left_by(model, optimiser, strides=strides)
+        return trained_in_parallel()
     finally:
+        # The model is gone by now: torch's reducer, were it the last to hold the group, would wait
+        # for gloo's threads without letting go of the interpreter, and they may be waiting for it.
         dist.destroy_process_group()
+
+
+def trained_in_parallel() -> Left:
+    model = nn.parallel.DistributedDataParallel(small())
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    strides = []
+    for number in range(4):
+        optimiser.zero_grad(set_to_none=number % 2 == 0)
+        with model.no_sync() if number == 1 else nullcontext():
+            model(torch.randn(4, 6)).square().mean().backward()
+        strides.append([p.grad.stride() for p in model.parameters() if p.grad is not None])
+        optimiser.step()
+    return left_by(model, optimiser, strides=strides)
 
 
 class Failing(torch.autograd.Function):
