@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import headwater
+from headwater.watch import faults, lane
 from headwater.watch.course import Course
 from headwater.watch.delivery import Delivery
 
@@ -252,3 +253,75 @@ def test_asking_in_the_middle_shows_all_steps_so_far(tmp_path: Path) -> None:
         training.odd = lambda _: rows.append(run.record.pulse.num_rows)
         training.run()
     assert rows == [40]
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each pass by the lane, whether its gradient was bad; only where it was looked at."""
+    seen: list[bool] = []
+    look = lane.has_bad_gradient
+
+    def noted(tensor: Tensor | None) -> bool:
+        seen.append(look(tensor))
+        return seen[-1]
+
+    monkeypatch.setattr(lane, "has_bad_gradient", noted)
+    monkeypatch.setattr(faults, "_TIGHT_S", 1.0)  # on a slow machine, too
+    return seen
+
+
+class Tame(Training):
+    """Of which no gradient can be NaN under a finite loss."""
+
+    def loss(self) -> Tensor:
+        return nn.functional.mse_loss(self.model(torch.randn(5, 3)), torch.zeros(5, 1))
+
+
+class Huge(Training):
+    """Tame, but its loss is 2e38, and its gradient 3e19."""
+
+    def loss(self) -> Tensor:
+        return nn.functional.mse_loss(self.model(torch.randn(1, 3)), torch.full((1, 1), 1.5e19))
+
+
+class Steep(Training):
+    """With a square root, which has no derivative at zero."""
+
+    def loss(self) -> Tensor:
+        return (self.model(torch.randn(5, 3)).abs() + 1).sqrt().mean()
+
+
+def test_gradients_are_looked_at_only_where_one_could_be_bad_under_a_finite_loss(
+    tmp_path: Path, looks: list[bool], passed: list[int]
+) -> None:
+    observed(Tame(), tmp_path / "tame")
+    assert sum(passed) > STEPS / 2
+    assert looks == []
+    passed.clear()
+    observed(Steep(), tmp_path / "steep")
+    assert looks == [False] * sum(passed)
+
+
+def test_gradients_that_may_overflow_are_looked_at(
+    tmp_path: Path, looks: list[bool], passed: list[int]
+) -> None:
+    observed(Huge(), tmp_path / "run")
+    assert looks == [False] * sum(passed) != []
+
+
+def test_a_gradient_that_was_not_looked_at_is_told_by_the_next_loss(
+    tmp_path: Path, looks: list[bool], passed: list[int]
+) -> None:
+    def overflows(training: Training) -> None:
+        training.optimiser.zero_grad()
+        loss = training.loss()
+        loss.register_hook(lambda gradient: gradient * torch.inf)
+        loss.backward()
+        training.losses.append(loss.item())
+        training.optimiser.step()
+
+    run = observed(Tame(overflows), tmp_path / "run")
+    assert sum(passed) > STEPS / 2
+    assert looks == []
+    (fault,) = run.info.faults
+    assert (fault.step, fault.seen_in) == (41, "loss")

@@ -14,6 +14,7 @@ from dataclasses import replace
 from math import isfinite
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from headwater.records import Fault, Figures, Phase, Where
@@ -35,6 +36,10 @@ _MOST = 2
 _SHORT_S = 0.007
 """On steps as short Python's random state is not kept: it would take a thousandth of them."""
 
+_TIGHT_S = 0.002
+"""On steps as short as this one look at a gradient takes half a hundredth of them: too much where
+only an overflow could have spoilt it, and the loss of the next step tells of that."""
+
 _CERTAIN, _LIKELY, _DOUBTFUL = 0.95, 0.8, 0.4
 """Confidence: the same graph, loss and bad gradients again; the same fault with other random
 numbers; a fault of which only a part could be seen."""
@@ -54,10 +59,11 @@ class Faults:
         self.found: list[Fault] = []
         self.replay_s = 0.0
         self._names = names
-        self.plain_s: Callable[[], float] = lambda: (
-            0.0
-        )  # what a step takes: a median, not for nothing
+        # What a step takes, a median that is not for nothing; whether the graphs are tame.
+        self.plain_s: Callable[[], float] = lambda: 0.0
+        self.tame: Callable[[], bool] = lambda: False
         self._long_steps = False
+        self._largest = self._far = 0.0
         self._random: RandomState | None = None
         self._sentinel: Callable[[], Tensor | None] = lambda: None
         self._replays = 0
@@ -88,10 +94,18 @@ class Faults:
         if known:
             index = min(known[:2], key=lambda pair: pair[1].numel())[0]
             self._sentinel = self._names.parameters[index].tensor
+            self._far = min(torch.finfo(tensor.dtype).max for _, tensor in known) ** 0.5
 
-    def sentinel(self) -> Callable[[], Tensor | None]:
-        """Return that parameter, weakly."""
-        return self._sentinel if not self.settled else lambda: None
+    def sentinel(self) -> Callable[[], Tensor | None] | None:
+        """Return that parameter, weakly, if its gradient is to be looked at step by step."""
+        return None if self.settled or self._needless() else self._sentinel
+
+    def _needless(self) -> bool:
+        """Whether a look would cost more than it could tell.
+
+        Gradients that were last seen halfway to the end of their range, in decades, may overflow.
+        """
+        return self.plain_s() < _TIGHT_S and self._largest < self._far and self.tame()
 
     def loss_stands(self, call: Call, step: int, loss: Any) -> None:
         """Hear of a loss as its backward pass begins."""
@@ -109,7 +123,9 @@ class Faults:
                 return
             bad = self._bad_gradients()
         else:
-            bad = frozenset(i for i, norm in norms if isinstance(norm, float) and _odd(norm))
+            sizes = [(index, norm) for index, norm in norms if isinstance(norm, float)]
+            self._largest = max((norm for _, norm in sizes), default=0.0)
+            bad = frozenset(index for index, norm in sizes if _odd(norm))
         if bad:
             self._look(call, step, "gradient", bad)
 

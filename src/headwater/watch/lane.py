@@ -51,9 +51,12 @@ class Lane:
         *,
         steps: int,
         until: float,
-        sentinel: Callable[[], Tensor | None],
+        sentinel: Callable[[], Tensor | None] | None,
     ) -> None:
-        """Open for at most so many steps, and until the clock says so."""
+        """Open for at most so many steps, and until the clock says so.
+
+        Without a ``sentinel``, the parameter whose gradient tells of all, no gradient is looked at.
+        """
         self.losses: list[Scalar] = []
         self.ends: list[float] = []
         self.inside = False
@@ -97,7 +100,7 @@ class Lane:
 
     def gradient_is_bad(self) -> bool:
         """Whether the pass that is over has left a gradient that is not finite."""
-        return has_bad_gradient(self._sentinel())
+        return self._sentinel is not None and has_bad_gradient(self._sentinel())
 
     def step_begins(self, optimiser: Optimizer, alone: bool) -> bool:
         """Note that an optimiser steps, ``alone`` if without a closure; say whether it may pass."""

@@ -85,6 +85,7 @@ class Observation:
         self._tracing = Tracing(eager=options.eager_samples, fault=self.fail)
         self._faults = faults(self._names)
         self._faults.plain_s = lambda: self._cadence.plain_s
+        self._faults.tame = lambda: self._sampler.tame
         self._aftermath = Aftermath(
             options, self._names, self._faults, folder=folder.absolute(), note=self._identity.note
         )

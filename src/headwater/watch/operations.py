@@ -106,6 +106,22 @@ ARITHMETIC = frozenset(
 )
 """Arithmetic: the loss's own where it stands between the loss and the network, shape elsewhere."""
 
+TAME = frozenset(
+    """
+    AccumulateGrad Addmm Mm Bmm Linear Convolution Embedding Add Sub Mul Neg Rsub Mean Sum
+    Relu LeakyRelu PreluKernel Elu Celu Gelu Silu Hardswish Sigmoid Tanh Hardtanh Hardsigmoid
+    Softplus LogSigmoid NativeBatchNorm NativeLayerNorm NativeGroupNorm
+    MseLoss SmoothL1Loss HuberLoss NllLoss LogSoftmax BinaryCrossEntropyWithLogits
+    View UnsafeView ReshapeAlias T Transpose Permute Squeeze Unsqueeze Expand Alias Clone Cat Stack
+    MaxPool2DWithIndices AvgPool2D AdaptiveAvgPool2D
+    """.split()
+)
+"""Operations of which no gradient can be NaN under a finite loss, unless a number overflows first.
+
+Their derivatives have no pole, as those of a square root and a division have, and what is no
+number in front of them is one behind them, too: nothing is picked or masked, so the loss tells.
+"""
+
 _LINALG = """
     Cholesky CholeskyInverse CholeskySolve LinalgCholeskyEx LinalgDet LinalgEig LinalgEigh
     LinalgHouseholderProduct LinalgInvEx LinalgLstsq LinalgLu LinalgLuFactorEx LinalgLuSolve

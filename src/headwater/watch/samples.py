@@ -144,6 +144,12 @@ class Sampler:
         self._shapes: dict[_Key, Shape] = {}
         self._activations = Activations()
         self._shared: set[int] = set()
+        self._wild = False
+
+    @property
+    def tame(self) -> bool:
+        """Whether all graphs met are: a bad gradient comes with a bad loss, or by an overflow."""
+        return bool(self._shapes) and not self._wild
 
     def begin(self, call: Call, step: int, backward: int, moment: int) -> GraphSample | None:
         """Hook the graph of a call; None if there is none."""
@@ -270,6 +276,7 @@ class Sampler:
             if len(self._shapes) >= _SHAPES:
                 self._shapes.pop(next(iter(self._shapes)))
             shape = self._shapes[key] = new_shape(graph, leaves)
+            self._wild = self._wild or not shape.tame
         if places != shape.places:
             self._site(graph, shape, places)
         return shape

@@ -10,6 +10,7 @@ from headwater.records import Kind
 from headwater.watch.attention import ATTENDS
 from headwater.watch.forms import Kept
 from headwater.watch.graph import Plan, Walk, make_plan
+from headwater.watch.operations import TAME
 from headwater.watch.stacks import Place
 from headwater.watch.targets import READ as TARGETS_READ
 
@@ -19,7 +20,10 @@ CALLS_READ = 32
 
 @dataclass(slots=True)
 class Shape:
-    """What is kept for all graphs of one shape: the plan, and the sites while lines stay put."""
+    """What is kept for all graphs of one shape: the plan, and the sites while lines stay put.
+
+    ``tame`` ones have no operation that could make a bad gradient under a finite loss.
+    """
 
     plan: Plan
     parameters: dict[int, int | None]
@@ -32,6 +36,7 @@ class Shape:
     attending: list[int] = field(default_factory=list)
     comparing: list[int] = field(default_factory=list)
     outputs: list[Kept] = field(default_factory=list)
+    tame: bool = False
 
 
 def new_shape(graph: Walk, leaves: Mapping[int, int | None]) -> Shape:
@@ -42,7 +47,7 @@ def new_shape(graph: Walk, leaves: Mapping[int, int | None]) -> Shape:
         [child for (child, _), carries in zip(children, signal, strict=True) if carries]
         for children, signal in zip(graph.edges, plan.signal, strict=True)
     ]
-    return Shape(plan, dict(leaves), onward)
+    return Shape(plan, dict(leaves), onward, tame=TAME.issuperset(plan.operations))
 
 
 def calls_of(graph: Walk, sites: Sequence[int]) -> list[int]:
