@@ -13,6 +13,7 @@ from headwater.records import Finding, Severity, Verdict, Where
 from headwater.rules.answers import cannot_say, healthy, wrong
 from headwater.rules.breaks import by_an_operation
 from headwater.rules.facts import Facts
+from headwater.rules.loops import pace
 from headwater.rules.passes import MANY_CALLS, Bools, Floats, Flow, Pass
 from headwater.rules.signal import Part, account, causes, mostly, parameter_growths, users
 from headwater.rules.sizes import (
@@ -156,6 +157,7 @@ def _growth(facts: Facts, flow: Flow, at: int, growth: Floats, severity: Severit
     owner = one.owners[worst]
     why = causes(account(one, owner, sign=1), 1, partial(_cause, one))
     decades = float(growth[at, worst])
+    fast = pace(facts, one) if why and why[0].cause == "recurrent-expansion" else None
     advice = _TAMED if severity == "info" else _ADVICE.get(why[0].cause if why else "", _UNTAMED)
     return Finding(
         code="HW102",
@@ -166,11 +168,13 @@ def _growth(facts: Facts, flow: Flow, at: int, growth: Floats, severity: Severit
         step=flow.newest.step,
         where=users(facts, one, np.flatnonzero(np.isfinite(growth[at])).tolist()),
         message=f"The gradient grows by {decades:.1f} decades on its way to "
-        f"{place(where(facts.sites[one.site[owner]]))}. {advice}",
+        f"{place(where(facts.sites[one.site[owner]]))}"
+        f"{'' if fast is None else f', {fast.words()}'}. {advice}",
         causes=why,
         evidence={
             "grown_decades": decades,
             "grown_decades_limit": LIMITS.grown_decades,
+            **({} if fast is None else fast.numbers()),
             "largest_relative_update": _largest_update(facts, flow),
             "relative_update_limit": LIMITS.relative_update,
         },

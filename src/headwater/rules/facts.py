@@ -28,6 +28,7 @@ _PARAMETER_COLUMNS = (
     "applied_norm",
     "weight_norm",
     "weight_nonfinite_share",
+    "spectral_radius",
     "relative_update",
     "lost_share",
     "subnormal_share",
@@ -69,6 +70,7 @@ class Movement:
     applied_norm: Floats
     weight_norm: Floats
     weight_nonfinite_share: Floats
+    spectral_radius: Floats
     relative_update: Floats
     lost_share: Floats
     subnormal_share: Floats

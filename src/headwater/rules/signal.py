@@ -206,30 +206,6 @@ def starvation(facts: Facts, flow: Flow) -> Starved:
     return Starved(flow=flow, lost=lost, starved=starved, still=still, pace=relative)
 
 
-def earliest_in_loop(one: Pass) -> int:
-    """Return the row of a loop through time that is furthest from the loss, -1 without a loop."""
-    looped = np.flatnonzero((one.kind == "weights") & (one.calls >= MANY_CALLS))
-    return int(looped[np.argmax(one.weights_above[looped])]) if len(looped) else -1
-
-
-def lost_in_loop(facts: Facts, flow: Flow) -> Floats:
-    """Return the decades lost from the loss to a loop's earliest call, one a pass; 0 without one.
-
-    All zero unless the loss stands still for long: many tasks need no long memory, and then a loop
-    that forgets is no fault.
-    """
-    at = [earliest_in_loop(one) for one in flow.passes]
-    if not facts.trend.stalled or facts.trend.steps < LIMITS.steps_of_loop or min(at) < 0:
-        return np.zeros(len(at))
-    lost = [losses_of_signal(one)[row] for one, row in zip(flow.passes, at, strict=True)]
-    return np.array(lost)
-
-
-def forgets(lost: Floats) -> bool:
-    """Say whether a loop loses its early calls in most samples and the newest."""
-    return bool(mostly(lost[:, None] >= LIMITS.lost_decades)[0])
-
-
 def _moved(facts: Facts, flow: Flow) -> Floats:
     movement = facts.movement
     nothing = np.full(len(facts.parameters), np.nan)

@@ -10,7 +10,7 @@ from headwater.records import Cause
 from headwater.rules.curvature import LIMITS as CURVATURE
 from headwater.rules.curvature import slopes_taken, step_times_curvature
 from headwater.rules.facts import Facts
-from headwater.rules.passes import MANY_CALLS, Pass
+from headwater.rules.loops import in_loop, pace
 from headwater.rules.targets import LIMITS as TARGETS
 
 _SQUARED = {"MseLoss"}
@@ -154,11 +154,6 @@ def _multiplies(facts: Facts, index: int) -> bool:
     return facts.parameters[index].module_type != "Embedding"
 
 
-def in_loop(one: Pass) -> bool:
-    """Say whether some weights of a pass are a loop through time."""
-    return bool((one.calls[one.kind == "weights"] >= MANY_CALLS).any())
-
-
 def why_too_large(facts: Facts) -> tuple[Cause, ...]:
     """Tell why steps are too large, the likeliest cause first; the rate if nothing else is."""
     inputs, gain = input_size(facts), weight_gain(facts)
@@ -171,9 +166,7 @@ def why_too_large(facts: Facts) -> tuple[Cause, ...]:
     if inputs >= LIMITS.inputs:
         found.append(("unscaled-inputs", f"the inputs' root mean square is about {inputs:.2g}"))
     if gain >= LIMITS.weights:
-        how = "recurrent-expansion" if any(in_loop(flow.passes[0]) for flow in facts.flows) else (
-            "weight-scale-too-large")  # fmt: skip
-        found.append((how, f"weights multiply the mean square by up to {gain:.3g}"))
+        found.append(_of_weights(facts, gain))
     targets = facts.targets
     if targets is not None and targets.size >= TARGETS.size:
         found.append(("unscaled-targets", f"{targets.words}, about 1 is usual"))
@@ -186,6 +179,15 @@ def why_too_large(facts: Facts) -> tuple[Cause, ...]:
         Cause(cause=cause, share=round(weight / sum(weights), 3), evidence=evidence)
         for weight, (cause, evidence) in zip(weights, found, strict=True)
     )
+
+
+def _of_weights(facts: Facts, gain: float) -> tuple[str, str]:
+    what = f"weights multiply the mean square by up to {gain:.3g}"
+    loops = [flow.passes[0] for flow in facts.flows if in_loop(flow.passes[0])]
+    if not loops:
+        return "weight-scale-too-large", what
+    fast = pace(facts, loops[0])
+    return "recurrent-expansion", what if fast is None else f"{what}: {fast.words()}"
 
 
 def _of_the_optimiser(facts: Facts) -> tuple[Cause, ...]:

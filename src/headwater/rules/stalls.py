@@ -10,15 +10,13 @@ import numpy as np
 from headwater.records import Cause
 from headwater.rules.beginnings import drawn_starved
 from headwater.rules.facts import Facts
+from headwater.rules.loops import earliest_in_loop, forgets, lost_in_loop, pace
 from headwater.rules.outputs import one_unit, output_unit, softmax_twice
 from headwater.rules.passes import Flow
 from headwater.rules.signal import (
     Starved,
     account,
     cause_of_loss,
-    earliest_in_loop,
-    forgets,
-    lost_in_loop,
     mostly,
     starvation,
 )
@@ -137,7 +135,10 @@ def _starved(facts: Facts) -> list[tuple[str, str]]:
     for flow in facts.sound:
         if forgets(lost_in_loop(facts, flow)):
             calls = int(flow.newest.calls[earliest_in_loop(flow.newest)])
-            return [("recurrent-contraction", f"a loop of {calls} steps forgets its first")]
+            slowly = pace(facts, flow.newest)
+            what = f"a loop of {calls} steps forgets its first"
+            what = what if slowly is None else f"{what}: {slowly.words()}"
+            return [("recurrent-contraction", what)]
     return []
 
 

@@ -12,6 +12,7 @@ from headwater.records import Cause, Finding, Verdict
 from headwater.rules.answers import cannot_say, healthy, too_few_samples, wrong
 from headwater.rules.beginnings import ADVICE, REMEDIES, cause_namer, from_the_start
 from headwater.rules.facts import Facts
+from headwater.rules.loops import Pace, earliest_in_loop, forgets, lost_in_loop, pace
 from headwater.rules.passes import Floats, Flow, Pass
 from headwater.rules.signal import LIMITS as SIGNAL
 from headwater.rules.signal import (
@@ -20,9 +21,6 @@ from headwater.rules.signal import (
     account,
     cause_of_loss,
     causes,
-    earliest_in_loop,
-    forgets,
-    lost_in_loop,
     starvation,
     users,
 )
@@ -213,6 +211,7 @@ def _through_time(facts: Facts, flow: Flow) -> list[Finding]:
     decades = float(lost[-1])
     calls = int(one.calls[row])
     how = "to exactly zero" if np.isinf(decades) else f"by {decades:.1f} decades"
+    slowly = pace(facts, one)
     evidence = f"{calls} calls of one line, level falls {how}"
     return [
         Finding(
@@ -223,17 +222,35 @@ def _through_time(facts: Facts, flow: Flow) -> list[Finding]:
             first_step=flow.passes[int(np.argmax(lost >= SIGNAL.lost_decades))].step,
             step=one.step,
             where=(at,),
-            message=f"The gradient shrinks {how} over {calls} steps of the loop at {place(at)}, "
-            "and the loss stands still. What came early cannot be learnt: use orthogonal "
-            "recurrent weights, or a gated cell that starts with its gates open.",
-            causes=(Cause(cause="recurrent-contraction", share=1.0, evidence=evidence),),
+            message=f"The gradient shrinks {how} over {calls} steps of the loop at {place(at)}"
+            f"{'' if slowly is None else f', to {slowly.factor:.2g} of itself at each'}, and the "
+            f"loss stands still. What came early cannot be learnt: {_unforgetting(slowly)}",
+            causes=(
+                Cause(
+                    cause="recurrent-contraction",
+                    share=1.0,
+                    evidence=evidence if slowly is None else f"{evidence}: {slowly.words()}",
+                ),
+            ),
             evidence={
                 **_finite(lost[-1:]),
                 "lost_decades_limit": SIGNAL.lost_decades,
                 "calls": calls,
+                **({} if slowly is None else slowly.numbers()),
                 "steps": facts.trend.steps,
                 "steps_limit": SIGNAL.steps_of_loop,
             },
             remedies=REMEDIES["recurrent-contraction"],
         )
     ]
+
+
+def _unforgetting(slowly: Pace | None) -> str:
+    """Say what to do, and why, where it is known whether weights or activation take the signal."""
+    cell = "use a gated cell that starts with its gates open"
+    if slowly is None or not slowly.weights_share >= 0.0:
+        return f"draw orthogonal recurrent weights, or {cell}."
+    radius = f"the recurrent weights' spectral radius is {slowly.radius:.2g}"
+    if slowly.weights_share >= 0.5:
+        return f"{radius}, so draw them orthogonal, or {cell}."
+    return f"{radius}, so that the activation takes most of it; {cell}."

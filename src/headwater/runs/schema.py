@@ -53,6 +53,7 @@ PARAMETERS = pa.schema(
         ("nonfinite_share", pa.float64()),
         ("weight_norm", pa.float64()),
         ("weight_nonfinite_share", pa.float64()),
+        ("spectral_radius", pa.float64()),
         ("relative_update", pa.float64()),
         ("lost_share", pa.float64()),
         ("units", pa.int32()),

@@ -224,7 +224,8 @@ class Course:
         with torch.no_grad():
             known = self._names.parameters
             layers = {i: (known[i].module_type, known[i].groups) for i in mine}
-            sample.updates = read_before(mine, layers, optimiser)
+            looped = set[int]().union(*(graph.looped for graph in self._step.graphs))
+            sample.updates = read_before(mine, layers, optimiser, looped)
 
     def gradient_stands(self, optimiser: Optimizer) -> None:
         """Hear that the gradient of a step is there, as it is applied."""

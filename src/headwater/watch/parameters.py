@@ -8,7 +8,7 @@ in its name.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from headwater.watch.exponents import Packed, count_columns, count_exponents, unpack
+from headwater.watch.spectral import spectral_radius
 from headwater.watch.statistics import Scalar, norm, plain, read_scalar, subnormal_limit
 
 ALL_UNITS = 64
@@ -49,6 +50,7 @@ class Update:
 
     weight_norm: Scalar | None = None
     weight_nonfinite: Scalar | None = None
+    spectral_radius: Scalar | None = None
     learning_rate: float | None = None
     unit_l1: Tensor | None = None
     units: int | None = None
@@ -87,7 +89,10 @@ def read_raw(gradient: Tensor, size: Scalar) -> Raw:
 
 
 def read_before(
-    parameters: Mapping[int, Tensor], layers: Mapping[int, Layer], optimiser: Any
+    parameters: Mapping[int, Tensor],
+    layers: Mapping[int, Layer],
+    optimiser: Any,
+    looped: Collection[int] = (),
 ) -> dict[int, Update]:
     """Measure weights and keep a copy (of a part, if they are many) just before a step.
 
@@ -95,6 +100,7 @@ def read_before(
         parameters: What the optimiser holds, by index.
         layers: The layers that own them.
         optimiser: For the learning rates of its groups.
+        looped: Those that one pass used again and again: what they do in the long run is measured.
     """
     rates = {
         id(tensor): group.get("lr")
@@ -111,6 +117,7 @@ def read_before(
         updates[index] = Update(
             weight_norm=size,
             weight_nonfinite=_nonfinite_share(weight, size, weight.numel()),
+            spectral_radius=spectral_radius(weight) if index in looped else None,
             learning_rate=float(rate) if rate is not None else None,
             unit_l1=l1,
             units=units,
@@ -261,6 +268,7 @@ class ParameterSample:
             "nonfinite_share": [raw.nonfinite for raw in raws],
             "weight_norm": [update.weight_norm for update in updates],
             "weight_nonfinite_share": [update.weight_nonfinite for update in updates],
+            "spectral_radius": [update.spectral_radius for update in updates],
             "relative_update": [update.relative for update in updates],
             "lost_share": [update.lost for update in updates],
             "unit_l1": [update.unit_l1 for update in updates],

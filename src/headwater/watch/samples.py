@@ -68,6 +68,7 @@ class GraphSample:
     targets: dict[int, Targets] = field(default_factory=dict)
     numbers: dict[Any, int] = field(default_factory=dict)
     passes: list[int] = field(default_factory=list)
+    looped: set[int] = field(default_factory=set)
     compiled_nodes: int = 0
     compiled_leaves: set[int] = field(default_factory=set)
 
@@ -232,6 +233,7 @@ class Sampler:
         sample.passes.append(base)
         sample.parameters.extend(shape.parameters.get(n) for n in range(len(graph.nodes)))
         sample.onward.extend([[numbers[c] for c in children] for children in shape.onward])
+        sample.looped |= shape.looped
         self._note_unseen(sample, graph, shape)
         return dict(zip(graph.nodes, numbers, strict=True))
 

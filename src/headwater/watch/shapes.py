@@ -14,6 +14,9 @@ from headwater.watch.operations import TAME
 from headwater.watch.stacks import Place
 from headwater.watch.targets import READ as TARGETS_READ
 
+_MANY_USES = 10
+"""Weights that one pass uses so often are a loop through time, not a layer used twice."""
+
 CALLS_READ = 32
 """Activations, and softmaxes, read of one site in one pass; an unrolled RNN has one a time step."""
 
@@ -22,7 +25,8 @@ CALLS_READ = 32
 class Shape:
     """What is kept for all graphs of one shape: the plan, and the sites while lines stay put.
 
-    ``tame`` ones have no operation that could make a bad gradient under a finite loss.
+    ``tame`` ones have no operation that could make a bad gradient under a finite loss; ``looped``
+    are the parameters that one pass uses again and again.
     """
 
     plan: Plan
@@ -37,6 +41,7 @@ class Shape:
     comparing: list[int] = field(default_factory=list)
     outputs: list[Kept] = field(default_factory=list)
     tame: bool = False
+    looped: frozenset[int] = frozenset()
 
 
 def new_shape(graph: Walk, leaves: Mapping[int, int | None]) -> Shape:
@@ -47,7 +52,24 @@ def new_shape(graph: Walk, leaves: Mapping[int, int | None]) -> Shape:
         [child for (child, _), carries in zip(children, signal, strict=True) if carries]
         for children, signal in zip(graph.edges, plan.signal, strict=True)
     ]
-    return Shape(plan, dict(leaves), onward, tame=TAME.issuperset(plan.operations))
+    return Shape(
+        plan,
+        dict(leaves),
+        onward,
+        tame=TAME.issuperset(plan.operations),
+        looped=_used_often(graph, plan, leaves),
+    )
+
+
+def _used_often(graph: Walk, plan: Plan, leaves: Mapping[int, int | None]) -> frozenset[int]:
+    """Return the parameters of many uses; a matrix may be transposed once for all of them."""
+    uses = {number: plan.contributions[number] for number in leaves}
+    for node, children in enumerate(graph.edges):
+        for child, _ in children:
+            if child in uses and plan.isometric[node]:
+                uses[child] = max(uses[child], plan.contributions[node])
+    often = (leaves[number] for number, count in uses.items() if count >= _MANY_USES)
+    return frozenset(parameter for parameter in often if parameter is not None)
 
 
 def calls_of(graph: Walk, sites: Sequence[int]) -> list[int]:
