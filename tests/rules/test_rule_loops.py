@@ -11,6 +11,7 @@ from chains import Layer, chain, finding, flat
 from headwater.records import Finding
 from headwater.rules.facts import Facts
 from headwater.rules.loops import Pace, by_lag, pace
+from headwater.rules.sizes import why_too_large
 
 
 def forgetting(folder: Path, layer: Layer, **columns: float) -> Finding:
@@ -74,9 +75,25 @@ def test_layers_that_are_no_loop_have_no_pace(tmp_path: Path) -> None:
 
 
 def test_the_weights_share_is_between_none_and_all() -> None:
-    assert Pace(factor=0.5, radius=0.5).weights_share == 1
-    assert Pace(factor=0.5, radius=0.25).weights_share == 1
-    assert Pace(factor=0.25, radius=0.5).weights_share == pytest.approx(0.5)
-    assert Pace(factor=0.5, radius=1.5).weights_share == 0
-    for unknown in (Pace(factor=0.5, radius=np.nan), Pace(factor=1.0, radius=0.5)):
-        assert np.isnan(unknown.weights_share)
+    def share(factor: float, radius: float) -> float:
+        return Pace(calls=20, factor=factor, radius=radius).weights_share
+
+    assert share(0.5, 0.5) == share(0.5, 0.25) == 1
+    assert share(0.25, 0.5) == pytest.approx(0.5)
+    assert share(0.5, 1.5) == 0
+    assert np.isnan(share(0.5, np.nan))
+    assert np.isnan(share(1.0, 0.5))
+
+
+def why_growing(folder: Path, decades: float, radius: float) -> list[str]:
+    loop = [Layer(weights=decades / 19, weight_norm=2.0)] * 20
+    columns = {"spectral_radius": radius}
+    run = chain(folder, loop, losses=flat(), recurrent=True, columns=columns)
+    return [cause.cause for cause in why_too_large(Facts(run))]
+
+
+def test_weights_of_ordinary_size_are_too_large_for_a_long_loop(tmp_path: Path) -> None:
+    assert why_growing(tmp_path / "grows", 2.0, 1.3) == ["recurrent-expansion"]
+    assert "recurrent-expansion" not in why_growing(tmp_path / "little", 0.5, 1.3)
+    assert "recurrent-expansion" not in why_growing(tmp_path / "losses", 2.0, 1.0)
+    assert "recurrent-expansion" not in why_growing(tmp_path / "gated", 2.0, np.nan)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headwater.rules.facts import Facts
-from headwater.rules.passes import MANY_CALLS, Floats, Flow, Pass
+from headwater.rules.passes import MANY_CALLS, Floats, Flow, Ints, Pass
 from headwater.rules.signal import LIMITS, losses_of_signal, mostly
 
 
@@ -18,9 +18,22 @@ def in_loop(one: Pass) -> bool:
 
 
 def earliest_in_loop(one: Pass) -> int:
-    """Return the row of a loop through time that is furthest from the loss, -1 without a loop."""
-    looped = np.flatnonzero((one.kind == "weights") & (one.calls >= MANY_CALLS))
-    return int(looped[np.argmax(one.weights_above[looped])]) if len(looped) else -1
+    """Return the row of a loop through time that is furthest from the loss, -1 without a loop.
+
+    Of the weights that the state is multiplied with, where others take in what comes at each call.
+    """
+    looped = (one.kind == "weights") & (one.calls >= MANY_CALLS)
+    if not looped.any():
+        return -1
+    of_the_state = looped & np.isin(one.site, one.site[_passing(one)])
+    rows = np.flatnonzero(of_the_state if of_the_state.any() else looped)
+    return int(rows[np.argmax(one.weights_above[rows])])
+
+
+def _passing(one: Pass) -> Ints:
+    """Return the layers that pass the gradient on to another layer, not to parameters alone."""
+    below = one.nearest(one.layers)[one.layers]
+    return np.unique(below[below >= 0])
 
 
 def lost_in_loop(facts: Facts, flow: Flow) -> Floats:
@@ -59,14 +72,21 @@ class Pace:
     """What a loop does to the gradient at each call, and what its weights do in the long run.
 
     Attributes:
+        calls: Calls of the loop that a gradient reaches.
         factor: What is left of the gradient from one call to the one before, the geometric mean
             over the loop.
         radius: The spectral radius of the weights that the state is multiplied with; NaN where
             they are not square, as those of gated cells, or were not measured.
     """
 
+    calls: int
     factor: float
     radius: float
+
+    @property
+    def decades(self) -> float:
+        """What the gradient gains over the whole loop, from its last call to its first."""
+        return (self.calls - 1) * math.log10(self.factor)
 
     @property
     def weights_share(self) -> float:
@@ -95,9 +115,9 @@ def pace(facts: Facts, one: Pass) -> Pace | None:
     reached = np.flatnonzero(np.isfinite(levels))
     if len(reached) < MANY_CALLS:
         return None
-    first, last = reached[0], reached[-1]
+    first, last = int(reached[0]), int(reached[-1])
     change = float((levels[last] - levels[first]) / (last - first))
-    return Pace(factor=10.0**change, radius=_radius(facts, one))
+    return Pace(calls=last - first + 1, factor=10.0**change, radius=_radius(facts, one))
 
 
 def _radius(facts: Facts, one: Pass) -> float:
@@ -105,7 +125,7 @@ def _radius(facts: Facts, one: Pass) -> float:
     at = facts.movement.row(one.step)
     if at is None:
         return math.nan
-    passing = set(one.nearest(one.layers)[np.flatnonzero(one.layers)].tolist())  # not the inputs'
+    passing = set(_passing(one).tolist())
     known = facts.movement.spectral_radius[at]
     radii = [float(known[index]) for index, row in one.owners.items() if row in passing]
     return max(filter(math.isfinite, radii), default=math.nan)

@@ -10,7 +10,7 @@ from headwater.records import Cause
 from headwater.rules.curvature import LIMITS as CURVATURE
 from headwater.rules.curvature import slopes_taken, step_times_curvature
 from headwater.rules.facts import Facts
-from headwater.rules.loops import in_loop, pace
+from headwater.rules.loops import Pace, in_loop, pace
 from headwater.rules.targets import LIMITS as TARGETS
 
 _SQUARED = {"MseLoss"}
@@ -35,6 +35,10 @@ class SizeLimits:
     error: float = 10.0
     # Fan-in times the variance of the weights: He draws 2, Xavier 1.
     weights: float = 10.0
+    # Orthogonal weights have a spectral radius of 1, torch's own recurrent ones 0.58; and a
+    # gradient that a loop makes tenfold is one that its weights, not its losses, have grown.
+    radius: float = 1.2
+    grown_decades: float = 1.0
     # Momentum of 0.95 averages 20 steps, and takes 20 more to turn round.
     momentum: float = 0.95
     # The norm's change from step to step, and that over the loss's: in the corpus's tune half
@@ -167,6 +171,11 @@ def why_too_large(facts: Facts) -> tuple[Cause, ...]:
         found.append(("unscaled-inputs", f"the inputs' root mean square is about {inputs:.2g}"))
     if gain >= LIMITS.weights:
         found.append(_of_weights(facts, gain))
+    elif (loop := _growing_loop(facts)) is not None:
+        grown = (
+            f"a loop of {loop.calls} calls makes the gradient grow by {loop.decades:.1f} decades"
+        )
+        found.append(("recurrent-expansion", f"{grown} ({loop.words()})"))
     targets = facts.targets
     if targets is not None and targets.size >= TARGETS.size:
         found.append(("unscaled-targets", f"{targets.words}, about 1 is usual"))
@@ -187,7 +196,16 @@ def _of_weights(facts: Facts, gain: float) -> tuple[str, str]:
     if not loops:
         return "weight-scale-too-large", what
     fast = pace(facts, loops[0])
-    return "recurrent-expansion", what if fast is None else f"{what}: {fast.words()}"
+    return "recurrent-expansion", what if fast is None else f"{what} ({fast.words()})"
+
+
+def _growing_loop(facts: Facts) -> Pace | None:
+    """Return the pace of a loop whose weights make the gradient grow in the first sample."""
+    for flow in facts.flows:
+        fast = pace(facts, flow.passes[0])
+        if fast and fast.radius >= LIMITS.radius and fast.decades >= LIMITS.grown_decades:
+            return fast
+    return None
 
 
 def _of_the_optimiser(facts: Facts) -> tuple[Cause, ...]:

@@ -137,7 +137,7 @@ def _starved(facts: Facts) -> list[tuple[str, str]]:
             calls = int(flow.newest.calls[earliest_in_loop(flow.newest)])
             slowly = pace(facts, flow.newest)
             what = f"a loop of {calls} steps forgets its first"
-            what = what if slowly is None else f"{what}: {slowly.words()}"
+            what = what if slowly is None else f"{what} ({slowly.words()})"
             return [("recurrent-contraction", what)]
     return []
 

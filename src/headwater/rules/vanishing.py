@@ -227,9 +227,9 @@ def _through_time(facts: Facts, flow: Flow) -> list[Finding]:
             f"loss stands still. What came early cannot be learnt: {_unforgetting(slowly)}",
             causes=(
                 Cause(
-                    cause="recurrent-contraction",
+                    cause=_FORGETS,
                     share=1.0,
-                    evidence=evidence if slowly is None else f"{evidence}: {slowly.words()}",
+                    evidence=evidence if slowly is None else f"{evidence}, {slowly.words()}",
                 ),
             ),
             evidence={
@@ -240,9 +240,15 @@ def _through_time(facts: Facts, flow: Flow) -> list[Finding]:
                 "steps": facts.trend.steps,
                 "steps_limit": SIGNAL.steps_of_loop,
             },
-            remedies=REMEDIES["recurrent-contraction"],
+            remedies=_KEEPING if slowly and slowly.weights_share < _WEIGHTS else REMEDIES[_FORGETS],
         )
     ]
+
+
+_FORGETS = "recurrent-contraction"
+_KEEPING = ("gated-cell", "forget-bias")
+_WEIGHTS = 0.5
+"""Share of the loss from which on weights, and not the activation, are what takes the signal."""
 
 
 def _unforgetting(slowly: Pace | None) -> str:
@@ -251,6 +257,6 @@ def _unforgetting(slowly: Pace | None) -> str:
     if slowly is None or not slowly.weights_share >= 0.0:
         return f"draw orthogonal recurrent weights, or {cell}."
     radius = f"the recurrent weights' spectral radius is {slowly.radius:.2g}"
-    if slowly.weights_share >= 0.5:
+    if slowly.weights_share >= _WEIGHTS:
         return f"{radius}, so draw them orthogonal, or {cell}."
     return f"{radius}, so that the activation takes most of it; {cell}."
