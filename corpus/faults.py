@@ -273,6 +273,26 @@ FAULTS: Sequence[Fault] = (
         networks=CHAINS | LOOPS | {"transformer"},
     ),
     _fault(
+        "small-loss-scale", "HW302 HW101 HW105 HW202",
+        "loss-scale-too-small precision-underflow",
+        [{"autocast": "float16", "loss_scaling": True, "loss_scale": 1.0, "loss_weight": weight}
+         for weight in (1e-5, 1e-6)],
+        networks=CHAINS | LOOPS,
+    ),
+    _fault(
+        "falling-loss-scale", "HW303 HW301 HW102 HW104 HW202 HW302 HW105",
+        "falling-loss-scale overflow-in-half unscaled-inputs",
+        [{"autocast": "float16", "loss_scaling": True, "input_scale": scale}
+         for scale in (3e4, 6e4)],
+        networks=CHAINS,
+        tasks=frozenset("circles moons digits cancer wine waves".split()),
+    ),
+    _fault(
+        "naive-softmax", "HW301 HW302", "naive-softmax log-of-zero",
+        [{"loss": "naive"}], networks=CHAINS, sites=frozenset({"naive"}),
+        tasks=frozenset("circles moons digits cancer wine".split()),
+    ),
+    _fault(
         "half-overflow", "HW301 HW303 HW102 HW104 HW202", "overflow-in-half unscaled-inputs",
         [{"autocast": "float16", "input_scale": scale} for scale in (3e4, 6e4)],
         networks=CHAINS, sites=HIDDEN,

@@ -59,6 +59,7 @@ class Recipe:
     mask_below: int = 0
     autocast: str = ""
     loss_scaling: bool = False
+    loss_scale: float = 65536.0
     loss_weight: float = 1.0
     smoothing: float = 0.0
     class_weights: bool = False

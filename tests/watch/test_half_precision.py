@@ -187,3 +187,29 @@ def test_counts_and_largest_are_those_of_the_outputs(tmp_path: Path) -> None:
         want = torch.bincount(exponents - row["output_exponent"]).tolist()
         off = sum(abs(a - b) for a, b in zip(want, row["output_counts"], strict=True))
         assert off <= 4, name  # computed again, an entry may be rounded over an edge
+
+
+def test_a_loss_scale_that_falls_to_0_stops_no_observation(tmp_path: Path) -> None:
+    """Where the forward pass overflows no scale helps, and a scaler halves it out of float32."""
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
+    nn.init.ones_(model[0].weight)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1e-42)
+    with headwater.watch(out=tmp_path / "run", every=1) as run:
+        for _ in range(30):
+            optimiser.zero_grad()
+            with torch.autocast("cpu", dtype=torch.float16):
+                output = model(torch.full((8, 4), 6e4))
+            scaler.scale(output.float().square().mean()).backward()
+            scaler.step(optimiser)
+            scaler.update()
+    record = run.record
+    assert record.info.observation["status"] == "complete"
+    assert record.pulse["loss_scale"].to_pylist()[-1] == 0
+    assert record.pulse["skipped"].to_pylist() == [True] * 30
+    (verdict,) = [one for one in judge(record) if one.code == "HW301"]
+    (found,) = verdict.findings
+    assert found.causes[0].cause == "overflow-in-half"
+    assert Path(found.where[0].file).name == Path(__file__).name
+    assert "so that the GradScaler skipped 30 steps in a row" in found.message
+    assert found.evidence["skips_in_a_row"] == 30

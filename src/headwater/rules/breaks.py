@@ -87,8 +87,8 @@ def _grown(facts: Facts, fault: Fault) -> float:
     return float(ratios.max()) if ratios.size else 1.0
 
 
-def finding_of(facts: Facts, fault: Fault) -> Finding:
-    """Say which operation broke the numbers, where, and why."""
+def finding_of(facts: Facts, fault: Fault, then: str = "") -> Finding:
+    """Say which operation broke the numbers, where, and why; and what came of it, if told."""
     place = fault.where
     parameters = [Where(parameter=name) for name in fault.parameters]
     by_update = fault.phase == "update" and parameters
@@ -111,7 +111,7 @@ def finding_of(facts: Facts, fault: Fault) -> Finding:
         first_step=fault.step,
         step=facts.last_step,
         where=tuple(parameters if by_update else [place, *parameters]),
-        message=f"At step {fault.step} {_came(facts, fault)}. {advice}".strip(),
+        message=f"At step {fault.step} {_came(facts, fault)}{then}. {advice}".strip(),
         causes=causes,
         evidence=_evidence(fault),
         remedies=_REMEDIES.get(

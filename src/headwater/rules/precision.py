@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from headwater.rules.facts import Facts
 from headwater.rules.passes import Bools, Pass
 from headwater.rules.sizes import CAUSES as TOO_LARGE
 from headwater.rules.trend import runaway
-from headwater.rules.wording import line, names, unique, where
+from headwater.rules.wording import count, line, names, unique, where
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +134,17 @@ def _overflow(facts: Facts) -> Finding | None:
     if longest <= LIMITS.skips_in_a_row and not scale < LIMITS.least_scale:
         return None
     step = int(pulse.step[start])
+    evidence = {
+        "skips_in_a_row": longest,
+        "skips_limit": LIMITS.skips_in_a_row,
+        "loss_scale": scale,
+        "loss_scale_limit": LIMITS.least_scale,
+    }
+    fault = told_by(facts.faults)
+    if fault is not None:
+        then = f", so that the GradScaler skipped {count(longest, 'step')} in a row"
+        told = finding_of(facts, fault, then)
+        return replace(told, evidence={**told.evidence, **evidence})
     culprits = _infos(facts, np.flatnonzero(pulse.bad[start]).tolist())
     return Finding(
         code="HW301",
@@ -146,12 +157,7 @@ def _overflow(facts: Facts) -> Finding | None:
         message=f"The GradScaler skipped {longest} steps in a row and is down to a scale of "
         f"{scale:.2g}: no scale makes this gradient finite. Run the loss in float32, or use "
         "bfloat16.",
-        evidence={
-            "skips_in_a_row": longest,
-            "skips_limit": LIMITS.skips_in_a_row,
-            "loss_scale": scale,
-            "loss_scale_limit": LIMITS.least_scale,
-        },
+        evidence=evidence,
         remedies=("bfloat16", "float32-loss", "gradient-clipping"),
     )
 

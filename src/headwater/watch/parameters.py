@@ -17,7 +17,14 @@ from torch import Tensor
 
 from headwater.watch.exponents import Packed, count_columns, count_exponents, unpack
 from headwater.watch.spectral import spectral_radius
-from headwater.watch.statistics import Scalar, norm, plain, read_scalar, subnormal_limit
+from headwater.watch.statistics import (
+    Scalar,
+    norm,
+    plain,
+    read_scalar,
+    subnormal_limit,
+    without_scale,
+)
 
 ALL_UNITS = 64
 """Layers of up to so many units list the L1 norm of each; larger ones 65 quantiles."""
@@ -142,7 +149,7 @@ def read_applied(
         gradient = parameters[index].grad
         if gradient is not None and update.before is not None:
             size = norm(gradient)
-            update.at_step = size if scale is None else size / read_scalar(scale)
+            update.at_step = size if scale is None else without_scale(size, read_scalar(scale))
             update.moving = _moving(gradient, update.before)
 
 
@@ -304,4 +311,4 @@ _NO_STEP = Update()
 def _over(size: Scalar | None, scale: Scalar | None) -> Scalar | None:
     if size is None or scale is None:
         return size
-    return size / scale
+    return without_scale(size, scale)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from headwater.watch.parameters import Update, part
-from headwater.watch.statistics import Scalar, combine, norms, plain, read_scalar
+from headwater.watch.statistics import Scalar, combine, norms, plain, read_scalar, without_scale
 from headwater.watch.steps import Step
 
 _PATIENCE = 8
@@ -93,7 +93,7 @@ def _slope(held: Mapping[int, Tensor], taken: _Taken, step: Step) -> Scalar | No
             return None
         product = torch.dot(kept.reshape(-1).double(), change.reshape(-1).double())
         total = total + taken.weights[index] * read_scalar(product)
-    made = combine(raw) if step.loss_scale is None else combine(raw) / step.loss_scale
+    made = combine(raw) if step.loss_scale is None else without_scale(combine(raw), step.loss_scale)
     return total * _over(made, combine(norms(list(usable.values()))))
 
 

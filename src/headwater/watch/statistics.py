@@ -192,6 +192,18 @@ def read_scalar(tensor: Tensor) -> Scalar:
     return tensor.detach().reshape(()).double().clone()
 
 
+def without_scale(value: Scalar, scale: Scalar) -> Scalar:
+    """Take a loss scale out of a figure; NaN where the scale has fallen to 0.
+
+    Example:
+        >>> without_scale(6.0, 2.0), without_scale(6.0, 0.0)
+        (3.0, nan)
+    """
+    if isinstance(value, float) and isinstance(scale, float):
+        return value / scale if scale else math.nan
+    return torch.as_tensor(value) / torch.as_tensor(scale)
+
+
 class Fetched:
     """Statistics on their way to the host: one asynchronous copy for each device that holds any.
 

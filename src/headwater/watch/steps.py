@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from headwater.watch.door import Call
 from headwater.watch.parameters import ParameterSample, Raw, read_raw
 from headwater.watch.samples import GraphSample
-from headwater.watch.statistics import Scalar, norms, read_scalar
+from headwater.watch.statistics import Scalar, norms, read_scalar, without_scale
 
 
 @dataclass(slots=True)
@@ -143,7 +143,7 @@ class Losses:
         self.grad_trains = self.grad_trains or call.is_grad
         loss = _sum_of_scalars(call)
         if loss is not None:
-            step.losses.append(loss if scale is None else loss / scale)
+            step.losses.append(loss if scale is None else without_scale(loss, scale))
 
     @staticmethod
     def _trains(call: Call, trains_otherwise: bool) -> bool:
