@@ -39,11 +39,10 @@ severity, then by confidence times share; causes that name another symptom are l
 symptom's finding carries its own. Line and layer are right where the place named first is. First
 alarms are found by judging the record cut after 5, 10, 20, 40 and 70 % of the training.
 
-Not injected, so nothing here is said of them: a loss scale that is too small or falls, a softmax
-written out by hand, numbers that only grow. Attention that is one-hot from the start is injected,
-and harms no task here. Weights whose `requires_grad` is off by
-mistake look as those that are frozen on purpose do: they are told as information, and as a warning
-only if the loss stands still.
+Not injected, so nothing here is said of them: numbers that only grow. Attention that is one-hot
+from the start is injected, and harms no task here. Weights whose `requires_grad` is off by mistake
+look as those that are frozen on purpose do: they are told as information, and as a warning only if
+the loss stands still.
 """
 
 _PEERS = """## Peers on the same trainings
@@ -56,6 +55,8 @@ to them as can be: an alarm of theirs counts as detection whenever it was given,
 and if it has any relation to the fault; a cause counts if any of theirs is right, where Headwater's
 has to be the first. A line more is each tool without the rules that speak on over {loud:.0%} of
 these very healthy trainings, which nobody can know beforehand. None of them names lines.
+Whoever alarms on nearly every training detects nearly every fault: hold the first column against
+the third, as the line on Youden's J below the table does.
 UMLAUT warns wherever an input is beyond 1; the record knows their root mean square only, so that
 here it is silent where that is not.
 """

@@ -135,6 +135,7 @@ def known_figures(harmed: Sequence[Judged], healthy: Sequence[Judged]) -> list[s
         f"{len(level)} keep a ratio over {RATIOS.ratio_low:g}, as all gradients are small "
         "alike, and are no vanishing to it."
     )
+    lines.append(_informedness(harmed, healthy))
     if finite:
         lines.append(
             f"That ratio at the end of healthy trainings: median {np.median(finite):.2g}, 95 % "
@@ -143,6 +144,27 @@ def known_figures(harmed: Sequence[Judged], healthy: Sequence[Judged]) -> list[s
             f"of {RATIOS.ratio_high:g}."
         )
     return lines
+
+
+def _informedness(harmed: Sequence[Judged], healthy: Sequence[Judged]) -> str:
+    """Return for each tool how much oftener it speaks on a fault than on a healthy training."""
+
+    def points(detected: Sequence[bool], alarmed: Sequence[bool]) -> str:
+        return f"{100 * (np.mean(detected) - np.mean(alarmed)):.1f}"
+
+    ours = points([bool(one.told) for one in harmed], [bool(one.alarms) for one in healthy])
+    theirs = [
+        f"{peer.name} "
+        + points(
+            [any(_related(alarm, one) for alarm in _alarms(one, peer)) for one in harmed],
+            [bool(_alarms(one, peer)) for one in healthy],
+        )
+        for peer in PEERS
+    ]
+    return (
+        "Faults detected less healthy trainings alarmed (Youden's J, in points of 100; who speaks "
+        f"always has 0): Headwater {ours}, {', '.join(theirs)}."
+    )
 
 
 def percent(estimate: Estimate) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 COUNTS: Mapping[tuple[str, str, float], tuple[int, int]] = {
-    ("HW101", "error", 0.95): (16, 24),
+    ("HW101", "error", 0.95): (16, 25),
     ("HW101", "warning", 0.60): (1, 1),
     ("HW101", "warning", 0.70): (5, 10),
     ("HW101", "warning", 0.80): (21, 23),
@@ -18,8 +18,8 @@ COUNTS: Mapping[tuple[str, str, float], tuple[int, int]] = {
     ("HW102", "warning", 0.80): (13, 13),
     ("HW103", "error", 0.95): (71, 73),
     ("HW103", "warning", 0.70): (5, 7),
-    ("HW104", "error", 0.90): (14, 16),
-    ("HW104", "warning", 0.60): (16, 16),
+    ("HW104", "error", 0.90): (15, 17),
+    ("HW104", "warning", 0.60): (17, 17),
     ("HW105", "error", 0.95): (12, 12),
     ("HW105", "warning", 0.70): (1, 1),
     ("HW105", "warning", 0.85): (20, 20),
@@ -30,13 +30,13 @@ COUNTS: Mapping[tuple[str, str, float], tuple[int, int]] = {
     ("HW201", "error", 0.85): (13, 13),
     ("HW201", "error", 0.95): (30, 30),
     ("HW202", "error", 0.80): (32, 32),
-    ("HW202", "error", 0.90): (109, 109),
+    ("HW202", "error", 0.90): (110, 110),
     ("HW202", "warning", 0.80): (9, 9),
     ("HW203", "error", 0.90): (16, 16),
     ("HW203", "warning", 0.80): (23, 23),
-    ("HW301", "error", 0.95): (62, 62),
+    ("HW301", "error", 0.95): (73, 73),
     ("HW302", "error", 0.85): (2, 2),
-    ("HW302", "error", 0.95): (4, 4),
-    ("HW302", "warning", 0.85): (1, 1),
-    ("HW302", "warning", 0.95): (1, 1),
+    ("HW302", "error", 0.95): (10, 10),
+    ("HW302", "warning", 0.85): (2, 2),
+    ("HW302", "warning", 0.95): (2, 2),
 }
