@@ -11,6 +11,7 @@ from headwater.rules.beginnings import ADVICE as OF_BEGINNINGS
 from headwater.rules.beginnings import REMEDIES as BY_BEGINNINGS
 from headwater.rules.beginnings import drawn_starved
 from headwater.rules.facts import Facts
+from headwater.rules.loops import earliest_in_loop, forgets, lost_in_loop
 from headwater.rules.outputs import bounded_places, flat_outputs, softmax_over_one, softmax_places
 from headwater.rules.signal import starvation, users
 from headwater.rules.sizes import ADVICE as ADVICE_ON_SIZES
@@ -23,6 +24,7 @@ from headwater.rules.units import (
     rectified_layers,
     saturated_layers,
 )
+from headwater.rules.wording import where
 
 _REMEDIES: Mapping[str, tuple[str, ...]] = {
     **BY_BEGINNINGS,
@@ -116,8 +118,16 @@ def _of_drawn(facts: Facts) -> list[Where]:
     return found
 
 
+def _of_loops(facts: Facts) -> list[Where]:
+    """Return where loops stand that forget, or else what they starved from the start."""
+    looped = [flow for flow in facts.sound if forgets(lost_in_loop(facts, flow))]
+    rows = [(flow.newest, earliest_in_loop(flow.newest)) for flow in looped]
+    return [where(facts.sites[one.site[row]]) for one, row in rows] or _of_drawn(facts)
+
+
 _PLACES: Mapping[str, Callable[[Facts], list[Where]]] = {
     **dict.fromkeys(BY_BEGINNINGS, _of_drawn),
+    "recurrent-contraction": _of_loops,
     "double-softmax": softmax_places,
     "softmax-over-one": softmax_over_one,
     "output-range": lambda facts: [*(at for at, _ in flat_outputs(facts)), *bounded_places(facts)],

@@ -63,7 +63,9 @@ SIGNAL: Mapping[str, Explanation] = {
         what="A loop through time shrinks the gradient at every step, so that what came early "
         "cannot be learnt.",
         seen="Weights that are used ten times or more in one pass lose three decades from the "
-        "last of their calls to the first, while the loss stands still.",
+        "last of their calls to the first, while the loss stands still. If what is left from call "
+        "to call is mostly the weights' spectral radius, they are to be drawn anew; else the "
+        "activation takes it.",
         do="Start the recurrent weights orthogonal, or use a gated cell whose forget gate starts "
         "open.",
         code="nn.init.orthogonal_(cell.weight_hh)",

@@ -20,8 +20,9 @@ SIZES: Mapping[str, Explanation] = {
     ),
     "recurrent-expansion": Explanation(
         what="A loop through time multiplies the gradient at every step.",
-        seen="The ledger's gain stands at weights that are used ten times or more in one pass, or "
-        "those weights multiply the mean square by ten or more.",
+        seen="The ledger's gain stands at weights that are used ten times or more in one pass; or "
+        "those weights multiply the mean square by ten or more, or have a spectral radius of 1.2 "
+        "or more while the first sample's gradient grows tenfold over the loop.",
         do="Start the recurrent weights orthogonal, and clip the gradient's norm.",
         code="nn.init.orthogonal_(cell.weight_hh)\n"
         "nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
