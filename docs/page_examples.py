@@ -19,6 +19,7 @@ from headwater.records import Finding
 from headwater.rules import RULES
 from headwater.rules.causes import EXPLANATIONS
 from headwater.rules.facts import Facts
+from headwater.rules.loops import by_lag
 from headwater.rules.passes import Floats, Pass, numbers
 from headwater.runs.reader import Run
 
@@ -77,7 +78,7 @@ def _chosen(judged: list[Judged]) -> Iterator[tuple[str, tuple[Judged, Finding]]
 
 def _example(folder: Path, name: str, one: Judged, told: Finding) -> Example:
     picture = f"pictures/{name}.png"
-    panel = PANELS[told.code]
+    panel = OF_CAUSES.get(name) or PANELS[told.code]
     caption = (
         f"Loss (left) and {panel.title.lower()} (right) of {one.case.name} and of its healthy twin."
     )
@@ -163,6 +164,13 @@ def _levels(facts: Facts, told: Finding) -> Curve:
     return Curve(np.arange(1.0, len(order) + 1), one.rms[order])
 
 
+def _lags(facts: Facts, told: Finding) -> Curve:
+    """Return the gradient at each call of a loop, against that at its last call."""
+    passes = facts.flows[0].passes
+    levels = by_lag(min(passes, key=lambda each: abs(each.step - told.first_step)))
+    return Curve(np.arange(float(len(levels))), levels - levels[0] if len(levels) else levels)
+
+
 def _moved(facts: Facts, _told: Finding) -> Curve:
     updates = np.where(facts.matrices, facts.movement.relative_update, np.nan)
     known = np.isfinite(updates).any(axis=1)
@@ -223,3 +231,8 @@ PANELS: Mapping[str, Panel] = {
     "HW302": Panel("Entries of the gradient that are 0", "step", "share", False, _zeros),
     "HW303": Panel("Norm of the gradient", "step", "Frobenius norm", True, _norms),
 }  # fmt: skip
+_LAGS = Panel("Gradient by lag", "calls before the last", "log10 of its norm there", False, _lags)
+OF_CAUSES: Mapping[str, Panel] = dict.fromkeys(
+    ("recurrent-contraction", "recurrent-expansion"), _LAGS
+)
+"""Causes that are seen better in another panel than their code's."""
