@@ -1,6 +1,7 @@
 """HW301: the first thing that is not finite, and the difference to a GradScaler at work."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from chains import falling, finding, flat, judged
 from torch import nn
 
 import headwater
+from headwater.records import Fault, Where
 from headwater.rules import judge
 from headwater.runs.reader import Run
 
@@ -80,7 +82,9 @@ def test_the_operation_that_received_numbers_and_handed_on_none_is_the_producer(
     assert "It comes from train.py:7" in found.message
 
 
-def _scaled(folder: Path, skipped: list[int], scale: float = 1024.0) -> Run:
+def _scaled(
+    folder: Path, skipped: list[int], scale: float = 1024.0, faults: tuple[Fault, ...] = ()
+) -> Run:
     def row(step: int) -> dict[str, Any]:
         bad = step in skipped
         return {
@@ -91,7 +95,8 @@ def _scaled(folder: Path, skipped: list[int], scale: float = 1024.0) -> Run:
             "gradient_norms": [math.inf if bad else 1.0],
         }
 
-    return made_up.run(folder, pulse=[row(step) for step in range(60)])
+    pulse = [row(step) for step in range(60)]
+    return made_up.run(folder, pulse=pulse, info={"faults": [asdict(one) for one in faults]})
 
 
 def test_steps_that_the_scaler_skips_are_its_search_for_a_scale(tmp_path: Path) -> None:
@@ -103,6 +108,26 @@ def test_eleven_skipped_steps_in_a_row_are_no_search(tmp_path: Path) -> None:
     assert found.first_step == 20
     assert found.evidence["skips_in_a_row"] == 11
     assert found.remedies[0] == "bfloat16"
+
+
+@pytest.mark.parametrize(("step", "blamed"), [(19, False), (20, True), (30, True), (31, False)])
+def test_an_operation_is_blamed_for_the_steps_it_broke(
+    step: int, blamed: bool, tmp_path: Path
+) -> None:
+    fault = Fault(
+        step=step,
+        seen_in="gradient",
+        phase="forward",
+        operation="mm",
+        cause="overflow-in-half",
+        reason="too large",
+        where=Where(file="train.py", line=7),
+        confidence=0.95,
+    )
+    found = finding(_scaled(tmp_path, list(range(20, 31)), faults=(fault,)), "HW301")
+    assert found.evidence["skips_in_a_row"] == 11
+    assert ("so that the GradScaler skipped 11 steps in a row" in found.message) is blamed
+    assert bool(found.causes) is blamed
 
 
 def test_a_scale_under_one_is_a_fault(tmp_path: Path) -> None:

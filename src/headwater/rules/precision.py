@@ -141,7 +141,7 @@ def _overflow(facts: Facts) -> Finding | None:
         "loss_scale_limit": LIMITS.least_scale,
     }
     fault = told_by(facts.faults)
-    if fault is not None:
+    if fault is not None and step <= fault.step <= pulse.step[start + longest - 1]:
         then = f", so that the GradScaler skipped {count(longest, 'step')} in a row"
         told = finding_of(facts, fault, then)
         return replace(told, evidence={**told.evidence, **evidence})

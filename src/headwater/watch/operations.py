@@ -119,7 +119,8 @@ TAME = frozenset(
 """Operations of which no gradient can be NaN under a finite loss, unless a number overflows first.
 
 Their derivatives have no pole, as those of a square root and a division have, and what is no
-number in front of them is one behind them, too: nothing is picked or masked, so the loss tells.
+number in front of them is none behind them, either: nothing is picked or masked, so the loss tells,
+but for examples that a loss is told to ignore.
 """
 
 _LINALG = """

@@ -199,9 +199,8 @@ def without_scale(value: Scalar, scale: Scalar) -> Scalar:
         >>> without_scale(6.0, 2.0), without_scale(6.0, 0.0)
         (3.0, nan)
     """
-    if isinstance(value, float) and isinstance(scale, float):
-        return value / scale if scale else math.nan
-    return torch.as_tensor(value) / torch.as_tensor(scale)
+    fallen = isinstance(scale, float) and scale == 0  # a tensor divides by 0 without an error
+    return math.nan if fallen else value / scale
 
 
 class Fetched:
