@@ -43,7 +43,7 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens ``[batch, length]`` to logits ``[batch, length, words]``."""
-        x = self.token(tokens) + self.position(torch.arange(tokens.shape[1]))
+        x = self.token(tokens) + self.position(torch.arange(tokens.shape[1], device=tokens.device))
         for block in self.blocks:
             x = block(x)
         logits: Tensor = self.head(self.norm(x))
@@ -57,9 +57,15 @@ class Trainer:
         self.model, self.inputs, self.labels, self.batch = model, inputs, labels, batch
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 
+    def to(self, device: str) -> Trainer:
+        """Move all to a device, before the first step."""
+        self.model.to(device)
+        self.inputs, self.labels = self.inputs.to(device), self.labels.to(device)
+        return self
+
     def step(self) -> Tensor:
         """Take one step on a random batch and return its loss."""
-        picked = torch.randint(len(self.inputs), (self.batch,))
+        picked = torch.randint(len(self.inputs), (self.batch,), device=self.inputs.device)
         self.optimizer.zero_grad()
         logits = self.model(self.inputs[picked])
         loss = nn.functional.cross_entropy(logits.flatten(0, -2), self.labels[picked].flatten())

@@ -49,6 +49,18 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Script:
+    """What is run: a training of about a size of step, on a device."""
+
+    size: str
+    device: str
+
+    def words(self, steps: int) -> list[str]:
+        """Return the command's words."""
+        return [str(SCRIPT), self.size, str(steps), self.device]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """The ratios observed / unobserved of one script, one per pair."""
 
@@ -73,11 +85,11 @@ class Result:
 HEADING = "script   steps  step [ms]  wall ratio           range cpu ratio  start [s]   limit"
 
 
-def process(size: str, steps: int, *, observed: bool, core: int | None = None) -> Cost:
+def process(script: Script, steps: int, *, observed: bool, core: int | None = None) -> Cost:
     """Run the script once; observed or not; on one core only, or on all."""
     with tempfile.TemporaryDirectory() as folder:
         head = ["-m", "headwater", "run", "--quiet", "--out", str(Path(folder, "run"))]
-        command = [sys.executable, *(head if observed else []), str(SCRIPT), size, str(steps)]
+        command = [sys.executable, *(head if observed else []), *script.words(steps)]
         started = time.perf_counter()
         if core is not None:  # inherited from the first instruction on
             command = ["taskset", "--cpu-list", str(core), *command]
@@ -103,18 +115,18 @@ def process(size: str, steps: int, *, observed: bool, core: int | None = None) -
     )
 
 
-def in_turn(size: str, steps: int, number: int) -> tuple[Cost, Cost]:
+def in_turn(script: Script, steps: int, number: int) -> tuple[Cost, Cost]:
     """Return the costs unobserved and observed; odd pairs run the observed one first."""
-    costs = {observed: process(size, steps, observed=observed) for observed in (number % 2 == 1,)}
-    costs |= {other: process(size, steps, observed=other) for other in (number % 2 == 0,)}
+    costs = {observed: process(script, steps, observed=observed) for observed in (number % 2 == 1,)}
+    costs |= {other: process(script, steps, observed=other) for other in (number % 2 == 0,)}
     return costs[False], costs[True]
 
 
-def side_by_side(size: str, steps: int, cores: tuple[int, int]) -> tuple[Cost, Cost]:
+def side_by_side(script: Script, steps: int, cores: tuple[int, int]) -> tuple[Cost, Cost]:
     """Return the costs unobserved and observed, of two runs at once, each on its core."""
     with ThreadPoolExecutor(2) as both:
-        plain = both.submit(process, size, steps, observed=False, core=cores[0])
-        seen = both.submit(process, size, steps, observed=True, core=cores[1])
+        plain = both.submit(process, script, steps, observed=False, core=cores[0])
+        seen = both.submit(process, script, steps, observed=True, core=cores[1])
         return plain.result(), seen.result()
 
 
@@ -134,32 +146,35 @@ class Pair:
         return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 
-def pair(size: str, steps: int, number: int, *, turns: bool) -> Pair:
+def pair(script: Script, steps: int, number: int, *, turns: bool) -> Pair:
     """Run a pair, at once where the machine has the cores."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     if turns or len(cores) < 2:
-        costs = [in_turn(size, steps, number)]
+        costs = [in_turn(script, steps, number)]
     else:
         first, second = cores
-        costs = [side_by_side(size, steps, order) for order in ((first, second), (second, first))]
+        costs = [side_by_side(script, steps, order) for order in ((first, second), (second, first))]
     return Pair(plain=tuple(one for one, _ in costs), seen=tuple(other for _, other in costs))
 
 
-def measure(size: str, seconds: float, pairs: int, *, turns: bool) -> Result:
+def measure(script: Script, seconds: float, pairs: int, *, turns: bool) -> Result:
     """Time one script."""
+    size = script.size
     trial = 2000 if size == "1ms" else 20
     core = None if turns else min(os.sched_getaffinity(0))
-    steps = max(20, int(seconds * trial / process(size, trial, observed=False, core=core).steps_s))
+    steps = max(
+        20, int(seconds * trial / process(script, trial, observed=False, core=core).steps_s)
+    )
     measured = []
     for number in range(pairs):
-        measured.append(pair(size, steps, number, turns=turns))
+        measured.append(pair(script, steps, number, turns=turns))
         took = ", ".join(
             f"{plain.wall_s:.2f} s and {seen.wall_s:.2f} s"
             for plain, seen in zip(measured[-1].plain, measured[-1].seen, strict=True)
         )
         ratio = measured[-1].ratio("wall_s")
         print(f"{size} pair {number + 1} of {pairs}: {took}, ratio {ratio:.4f}", file=sys.stderr)
-    starts = [in_turn(size, 0, number) for number in range(max(3, pairs))]
+    starts = [in_turn(script, 0, number) for number in range(max(3, pairs))]
     return Result(
         size=size,
         steps=steps,
@@ -177,10 +192,16 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5, help="(default 5)")
     parser.add_argument("--size", choices=SIZES, action="append", help="only this script")
     parser.add_argument("--in-turn", action="store_true", help="one after the other, on all cores")
+    parser.add_argument("--device", default="cpu", help="where it trains (default cpu)")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     results = [
-        measure(size, arguments.seconds, arguments.pairs, turns=arguments.in_turn)
+        measure(
+            Script(size=size, device=arguments.device),
+            arguments.seconds,
+            arguments.pairs,
+            turns=arguments.in_turn,
+        )
         for size in arguments.size or SIZES
     ]
     if arguments.json:

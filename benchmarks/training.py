@@ -1,4 +1,4 @@
-"""A training script of which ``overhead.py`` times whole runs: ``training.py SIZE STEPS``.
+"""A training script of which ``overhead.py`` times whole runs: ``training.py SIZE STEPS [DEVICE]``.
 
 It knows nothing of Headwater. Its last line is the time of its steps alone, in seconds.
 """
@@ -18,7 +18,7 @@ SIZES = {
 
 if __name__ == "__main__":
     size, steps = sys.argv[1], int(sys.argv[2])
-    trainer = SIZES[size]()
+    trainer = SIZES[size]().to(sys.argv[3] if len(sys.argv) > 3 else "cpu")
     started = time.perf_counter()
     for _step in range(steps):
         loss = trainer.step()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 from trainings import TRAININGS, perceptron, run
 
 import headwater as hw
@@ -129,6 +130,89 @@ def test_the_four_norms_of_a_scaled_and_clipped_gradient_are_told_apart(tmp_path
     row = seen.record.parameter_rows.to_pylist()[0]
     assert row["raw_norm"] == pytest.approx(1024 * row["unscaled_norm"], rel=1e-4)
     assert row["clipped_norm"] < row["unscaled_norm"]
+
+
+TIMES = {"time_s", "step_ms"}
+
+
+def _classifier() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(16, 24), nn.Tanh(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 3)
+    )
+
+
+class Loop(nn.Module):
+    """Fourteen calls of one square weight, then a decision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.back, self.decide = nn.Linear(16, 24), nn.Linear(24, 24), nn.Linear(24, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        state = torch.tanh(self.inside(inputs))
+        for _ in range(14):
+            state = torch.tanh(self.back(state) + self.inside(inputs))
+        out: Tensor = self.decide(state)
+        return out
+
+
+class Attention(nn.Module):
+    """Attention with a softmax of its own, over four words of four numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A bias of keys has no gradient but rounding's.
+        self.qkv, self.decide = nn.Linear(4, 12, bias=False), nn.Linear(16, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        q, k, v = self.qkv(inputs.view(-1, 4, 4)).chunk(3, dim=-1)
+        mixed = torch.softmax(q @ k.transpose(1, 2), dim=-1) @ v
+        out: Tensor = self.decide(mixed.flatten(1))
+        return out
+
+
+def _recorded(model: nn.Module, device: str, folder: Path) -> Run:
+    """Train on what the seed gives on the CPU, whichever the device."""
+    torch.manual_seed(0)
+    for one in model.parameters():
+        one.data.uniform_(-0.4, 0.4)
+    inputs = torch.randn(6, 32, 16, dtype=torch.float64).to(device)
+    labels = torch.randint(3, (6, 32)).to(device)
+    model = model.to(
+        device, torch.float64
+    )  # apart by rounding alone, and by none of single precision
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.5)
+    with hw.watch(model, optimiser, every=1, out=folder) as seen:
+        for batch, wanted in zip(inputs, labels, strict=True):
+            optimiser.zero_grad()
+            F.cross_entropy(model(batch), wanted).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.2)
+            optimiser.step()
+    return seen.record
+
+
+def _alike(value: Any) -> Any:
+    """Return what a value equals up to rounding in double precision."""
+    numbers = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, float) for one in numbers):
+        return value
+    return pytest.approx(value, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("network", [_classifier, Loop, Attention])
+def test_a_record_holds_what_it_would_on_the_cpu(
+    network: Callable[[], nn.Module], tmp_path: Path
+) -> None:
+    """Every column that is not a time, of every table and row."""
+    here = _recorded(network(), "cpu", tmp_path / "cpu")
+    there = _recorded(network(), "cuda", tmp_path / "cuda")
+    for name in ("pulse", "parameter_rows", "site_rows"):
+        ours, theirs = getattr(there, name).to_pylist(), getattr(here, name).to_pylist()
+        assert len(ours) == len(theirs), name
+        for found, expected in zip(ours, theirs, strict=True):
+            for column in expected.keys() - TIMES:
+                alike = _alike(expected[column])
+                assert found[column] == alike, (name, column, expected)
 
 
 BREAKS = """
