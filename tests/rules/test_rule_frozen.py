@@ -1,5 +1,6 @@
 """HW105: told who should move and does not, silent about what is frozen by design."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,10 @@ def test_float32_updates_lost_behind_a_vanished_gradient_are_left_to_that_rule(
     assert judged(level, "HW105").answer == "wrong"
     young = chain(tmp_path, [Layer()] * 8, losses=falling(20), columns={"lost_share": 0.99})
     assert judged(young, "HW105").answer == "healthy"
+
+
+def test_float32_updates_lost_once_the_numbers_broke_are_left_to_that_rule(tmp_path: Path) -> None:
+    """Adam divides by the root of a square that overflowed: its updates are 0."""
+    losses = [*falling()[:-1], math.inf]
+    run = chain(tmp_path, [Layer()] * 8, losses=losses, columns={"lost_share": 0.99})
+    assert judged(run, "HW105").answer == "healthy"

@@ -11,7 +11,9 @@ import numpy as np
 from headwater.records import Cause, Fault, Finding, Where
 from headwater.rules.expressions import instead
 from headwater.rules.sizes import ADVICE as SIZES
+from headwater.rules.sizes import REMEDIES as ADVISED
 from headwater.rules.sizes import never_zeroed, why_too_large
+from headwater.rules.unbounded import why_unbounded
 from headwater.rules.wording import line
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ _ADVICE = {
     "variance-of-one": "Use more than one element, or unbiased=False.",
     "overflow-in-half": "Run this line in float32 or bfloat16.",
     "bad-input": "Clean the data: the network's numbers are fine.",
+    "bad-buffer": "Look at what wrote it: a division by the deviation of what is constant, or the "
+    "statistics of a batch that was not finite.",
     "bad-update": "Lower the learning rate, or clip the gradient's norm.",
 }
 _REMEDIES = {
@@ -93,16 +97,24 @@ def finding_of(facts: Facts, fault: Fault, then: str = "") -> Finding:
     parameters = [Where(parameter=name) for name in fault.parameters]
     by_update = fault.phase == "update" and parameters
     advice = _advice(facts, fault)
+    remedies = _REMEDIES.get(fault.cause, ("stable-loss", "gradient-clipping"))
     causes: tuple[Cause, ...] = (Cause(cause=fault.cause, share=1.0, evidence=fault.reason),)
-    grown = _grown(facts, fault) if fault.cause in _OVERFLOWS else 1.0
-    if grown > GROWN:
+    overflows = fault.cause in _OVERFLOWS
+    grown = _grown(facts, fault) if overflows else 1.0
+    endless = why_unbounded(facts) if overflows else None
+    if endless is not None:
+        advice = f"But {endless.evidence}: the loss has no lower bound. {SIZES[endless.cause]}"
+        causes = (replace(endless, share=0.8), replace(causes[0], share=0.2))
+        remedies = ADVISED[endless.cause]
+    elif grown > GROWN:
         steps = f"the updates before had grown or moved weights {grown:.2g} times their size"
         why = (never_zeroed(facts) or why_too_large(facts))[0]
         advice = f"But {steps}{_rate(facts)}: {why.evidence}. {SIZES[why.cause]}"
         causes = (
             replace(why, share=0.8, evidence=f"{steps}; {why.evidence}"),
-            Cause(cause=fault.cause, share=0.2, evidence=fault.reason),
+            replace(causes[0], share=0.2),
         )
+        remedies = _REMEDIES["bad-update"]
     return Finding(
         code="HW301",
         symptom="non-finite",
@@ -114,9 +126,7 @@ def finding_of(facts: Facts, fault: Fault, then: str = "") -> Finding:
         message=f"At step {fault.step} {_came(facts, fault)}{then}. {advice}".strip(),
         causes=causes,
         evidence=_evidence(fault),
-        remedies=_REMEDIES.get(
-            "bad-update" if grown > GROWN else fault.cause, ("stable-loss", "gradient-clipping")
-        ),
+        remedies=remedies,
     )
 
 

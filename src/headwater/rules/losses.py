@@ -15,6 +15,7 @@ from headwater.rules.breaks import by_an_operation
 from headwater.rules.curvature import of_curvature
 from headwater.rules.facts import Facts
 from headwater.rules.outputs import bounded_places, out_of_reach, softmax_places, softmax_twice
+from headwater.rules.passes import Floats
 from headwater.rules.sizes import ADVICE, never_zeroed, why_too_large
 from headwater.rules.sizes import CAUSES as TOO_LARGE
 from headwater.rules.sizes import REMEDIES as ADVISED
@@ -30,6 +31,7 @@ from headwater.rules.targets import LIMITS as TARGETS
 from headwater.rules.targets import Targets
 from headwater.rules.trend import LIMITS as TREND
 from headwater.rules.trend import first_level, runaway
+from headwater.rules.unbounded import why_unbounded
 from headwater.rules.wording import unique, where
 
 
@@ -50,7 +52,9 @@ class HW201:
 
     What it sees:
         A loss whose last tenth lies at twice its start or more, and above it by six times its own
-        noise; or one that grew tenfold and then stopped being finite.
+        noise; or one that grew tenfold and then stopped being finite. Also one that falls on and on
+        below zero, where its graph shows that it has no lower bound (a score that is maximised, a
+        sign turned round), or where it falls ever faster and a thousand times as far as its start.
 
     Why it hurts:
         Each step makes the network worse; what it had learnt before is gone.
@@ -71,19 +75,40 @@ class HW201:
         if facts.adversarial:
             return cannot_say(self, facts.trend.reason)
         losses = facts.pulse.loss[facts.pulse.has_loss]
-        broken = runaway(losses)
+        broken, endless = runaway(losses), why_unbounded(facts)
+        if endless is not None:
+            return wrong(self, [self._downwards(facts, losses, broken, endless)])
         if broken is not None and by_an_operation(facts):
             return healthy(self, "an operation broke the loss (HW301), it did not run away")
-        if broken is not None:
-            return wrong(self, [self._finding(facts, losses, broken)])
-        if facts.trend.state == "unknown":
+        if broken is None and facts.trend.state == "unknown":
             return cannot_say(self, facts.trend.reason)
-        if facts.trend.state == "rose":
-            return wrong(self, [self._finding(facts, losses, None)])
+        if broken is not None or facts.trend.state == "rose":
+            return wrong(self, [self._finding(facts, losses, broken)])
         return healthy(self, "the loss does not run away")
 
-    def _finding(self, facts: Facts, losses: np.typing.NDArray[np.float64],
-                 broken: int | None) -> Finding:  # fmt: skip
+    def _downwards(self, facts: Facts, losses: Floats, broken: int | None, why: Cause) -> Finding:
+        steps = facts.pulse.step[facts.pulse.has_loss]
+        usable = losses[np.isfinite(losses)]
+        start, end = first_level(usable), float(usable[-5:].min())
+        below = np.flatnonzero(np.isfinite(losses) & (losses < min(0.0, start)))
+        first = int(steps[broken]) if broken is not None else int(steps[below[0]])
+        how = f", and is not finite from step {first} on" if broken is not None else ""
+        return Finding(
+            code="HW201",
+            symptom=self.symptom,
+            severity="error",
+            confidence=0.95 if broken is not None else 0.85,
+            first_step=first,
+            step=facts.last_step,
+            where=_roots(facts),
+            message=f"The loss has no lower bound, and falls from {start:.2g} to {end:.2g}{how}: "
+            f"{why.evidence}. {ADVICE[why.cause]}",
+            causes=(why,),
+            evidence={"start": start, "end": end},
+            remedies=ADVISED[why.cause],
+        )
+
+    def _finding(self, facts: Facts, losses: Floats, broken: int | None) -> Finding:
         steps = facts.pulse.step[facts.pulse.has_loss]
         usable = losses[np.isfinite(losses)]
         start = first_level(usable) if broken is not None else facts.trend.start

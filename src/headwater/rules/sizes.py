@@ -12,6 +12,7 @@ from headwater.rules.curvature import slopes_taken, step_times_curvature
 from headwater.rules.facts import Facts
 from headwater.rules.loops import Pace, in_loop, pace
 from headwater.rules.targets import LIMITS as TARGETS
+from headwater.rules.unbounded import why_unbounded
 
 _SQUARED = {"MseLoss"}
 _CROSS = {"NllLoss", "NllLoss2D"}
@@ -61,6 +62,7 @@ LIMITS = SizeLimits()
 
 ADVICE = {
     "gradients-not-zeroed": "Gradients add up from step to step: call optimizer.zero_grad().",
+    "unbounded-loss": "Turn the loss's sign, or take one that has a least value, as cross_entropy.",
     "loss-reduction": "Take the loss's mean over the batch, or divide the rate by its size.",
     "unscaled-inputs": "Standardise the inputs.",
     "unscaled-targets": "Standardise the targets.",
@@ -74,6 +76,7 @@ CAUSES = tuple(ADVICE)
 
 REMEDIES: dict[str, tuple[str, ...]] = {
     "gradients-not-zeroed": ("zero-gradients",),
+    "unbounded-loss": ("loss-sign", "bounded-loss"),
     "loss-reduction": ("mean-reduction", "lower-learning-rate"),
     "unscaled-inputs": ("standardise-inputs", "batch-normalisation"),
     "unscaled-targets": ("standardise-targets", "gradient-clipping"),
@@ -160,6 +163,8 @@ def _multiplies(facts: Facts, index: int) -> bool:
 
 def why_too_large(facts: Facts) -> tuple[Cause, ...]:
     """Tell why steps are too large, the likeliest cause first; the rate if nothing else is."""
+    if (endless := why_unbounded(facts)) is not None:
+        return (endless,)
     inputs, gain = input_size(facts), weight_gain(facts)
     error, factor, cross = output_errors(facts)
     found = []

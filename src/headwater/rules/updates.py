@@ -263,11 +263,12 @@ def _may_lose(facts: Facts) -> Bools:
     """Mark the parameters of which lost updates are a fault of their own.
 
     Of float32 only matrices, once the first steps are over, and only where the gradient does not
-    vanish, which is HW101's to say.
+    vanish, which is HW101's to say, and no number broke: an update by infinity is none.
     """
     half = np.array([info.dtype in _HALF for info in facts.parameters], dtype=bool)
     vanishes = any(starvation(facts, flow).signal.any() for flow in facts.flowing)
-    if vanishes or facts.steps < LIMITS.steps_in_float32:
+    broke = facts.broken_step is not None
+    if vanishes or broke or facts.steps < LIMITS.steps_in_float32:
         return half
     return half | facts.matrices
 

@@ -215,14 +215,18 @@ def tell(fault: Fault, answer: dict[str, Any]) -> Fault:
         note="" if answer["exact"] else "run again with other random numbers, it broke alike",
     )
     if event["outside"]:
-        return _handed(told, _figures(event["tensor"]), answer["handed"])
+        asked_for = bool(event["deliberate"])
+        return _handed(told, _figures(event["tensor"]), answer["handed"], asked_for=asked_for)
     if event["deliberate"]:
         return replace(told, confidence=_DOUBTFUL, note="the infinity looks as if it was asked for")
     return told
 
 
-def _handed(told: Fault, tensor: Figures, what: str) -> Fault:
-    """Return a fault of numbers that were there before the step's own operations."""
+def _handed(told: Fault, tensor: Figures, what: str, *, asked_for: bool) -> Fault:
+    """Return a fault of numbers that were there before the step's own operations.
+
+    ``asked_for`` tells infinities that look like a mask.
+    """
     sort, _, name = what.partition(" ")
     if sort == "made":
         why = f"{name} was made in the step, of values that are there no more"
@@ -242,8 +246,10 @@ def _handed(told: Fault, tensor: Figures, what: str) -> Fault:
         )
     if sort == "buffer":
         return replace(
-            told, phase="data", cause="bad-buffer", inputs=(tensor,), confidence=_DOUBTFUL,
-            reason=f"the buffer {name} was not finite when the step began",
+            told, phase="data", operation="", cause="bad-buffer", inputs=(tensor,),
+            confidence=_DOUBTFUL if asked_for else told.confidence,
+            reason=f"the buffer {name} was not finite when the step began "
+            f"({_bad(tensor)} of {tensor.elements:,} entries)",
         )  # fmt: skip
     if not tensor.shape:
         return replace(

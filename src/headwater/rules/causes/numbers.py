@@ -139,8 +139,8 @@ NUMBERS: Mapping[str, Explanation] = {
         code="assert torch.isfinite(inputs).all()",
     ),
     "bad-buffer": Explanation(
-        what="A buffer, such as batch normalisation's running variance, was not finite when the "
-        "step began.",
+        what="A buffer, such as batch normalisation's running variance or one over the deviation "
+        "of a column that is constant, was not finite when the step began.",
         seen="The step's first operation that is not finite read it from a buffer.",
         do="Look at the step that wrote it; reset it.",
         code="norm.reset_running_stats()",

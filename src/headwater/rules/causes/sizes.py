@@ -96,6 +96,17 @@ SIZES: Mapping[str, Explanation] = {
         do="Zero them before each backward pass.",
         code="optimizer.zero_grad()",
     ),
+    "unbounded-loss": Explanation(
+        what="The loss has no least value: the larger the outputs, the lower it is. The optimiser "
+        "makes them larger for ever, and nothing else is learnt.",
+        seen="The loss ends below zero, at its lowest, and has not come to rest; and all that "
+        "stands between the last layer and it is linear, or a loss that is never negative, so "
+        "that its sign was turned round. Without such a graph it has to fall ever faster, to a "
+        "thousand times its start.",
+        do="Turn the sign, or take a loss that has a least value.",
+        code="loss = F.cross_entropy(outputs, targets)  # not nll_loss of outputs, nor its "
+        "negative",
+    ),
     "growing-numbers": Explanation(
         what="Numbers double at a steady pace and will leave the range of their format.",
         seen="A line through the logarithms of the largest entries, over the newest half of the "
