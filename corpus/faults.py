@@ -70,8 +70,12 @@ def _fault(name: str, codes: str, causes: str, changes: Sequence[Change], **more
     )
 
 
+SOME_CLASSES = _set("moons digits wine")
+NUMBERS = _set("diabetes waves reconstruction")
+SOME = SOME_CLASSES | NUMBERS - {"waves"}
 _NOT_NORMED: dict[str, Any] = {"norm": "", "residual": ""}
 _STUCK = "HW101 HW202 "
+_ENDLESS = "HW201 HW303 HW301 HW102"
 
 FAULTS: Sequence[Fault] = (
     _fault(
@@ -320,6 +324,65 @@ FAULTS: Sequence[Fault] = (
     _fault(
         "root-at-zero", "HW301", "sqrt-at-zero", [{"loss": "root"}],
         networks=CHAINS, sites=frozenset({"root"}),
+    ),
+    *(
+        _fault(
+            name, "HW301", causes, [{"loss": site, **more}], networks=CHAINS,
+            sites=frozenset({site}), tasks=tasks,
+        )
+        for name, causes, site, tasks, more in (
+            ("log-of-logits", "log-of-negative", "log-of-logits", SOME_CLASSES, {}),
+            ("sine-of-cosine", "sqrt-of-negative", "sine", SOME, {}),
+            ("percentage-error", "division-by-zero", "percentage", SOME_CLASSES, {}),
+            ("percentage-with-eps", "division-by-tiny", "percentage-eps", SOME_CLASSES, {}),
+            ("focal-under-one", "power-at-zero", "focal", SOME_CLASSES, {}),
+            ("power-of-signed", "power-of-negative", "power", SOME, {}),
+            ("masked-by-product", "zero-times-inf", "barred", SOME_CLASSES, {}),
+            ("masked-then-scaled", "inf-over-inf", "scaled-scores", SOME_CLASSES, {}),
+            ("batch-of-one", "variance-of-one", "spread", SOME, {"batch": 1}),
+            ("fourth-power", "overflow-in-product unscaled-targets", "fourth-power", NUMBERS,
+             {"target_scale": 1e10}),
+            ("sum-in-half", "overflow-in-reduction overflow-in-half unscaled-targets", "half-sum",
+             NUMBERS, {"target_scale": 77.0, "target_shift": 154.0}),
+            ("angle", "domain", "angle", SOME, {}),
+        )
+    ),
+    _fault(
+        "constant-columns", "HW301", "bad-buffer zero-times-inf", [{"standardised": True}],
+        networks=CHAINS, sites=frozenset({"standardise"}),
+        tasks=frozenset({"digits", "reconstruction"}),
+    ),
+    _fault(
+        "unbounded-loss", _ENDLESS, "unbounded-loss growing-numbers",
+        [{"loss": "unbounded", "autocast": "float16", "rate": 0.003},
+         {"loss": "unbounded"}],
+        networks=CHAINS, tasks=SOME_CLASSES,
+    ),
+    _fault(
+        "nll-of-outputs", _ENDLESS, "unbounded-loss", [{"loss": "nll-of-outputs"}],
+        networks=CHAINS | {"transformer", "lstm", "gru"},
+        tasks=SOME_CLASSES | {"tokens", "first-bit"},
+    ),
+    _fault(
+        "negated", _ENDLESS, "unbounded-loss", [{"loss": "negated"}],
+        networks=ALL, tasks=SOME | {"tokens", "first-bit", "adding"},
+    ),
+    _fault(
+        "decay-turned-round", "HW303 HW301", "growing-numbers overflow-in-half",
+        [{"own_decay": -0.01, "autocast": "float16", "optimiser": "sgd", "rate": rate}
+         for rate in (0.01, 0.05)],
+        networks=frozenset({"mlp"}), tasks=SOME_CLASSES | {"cancer"}, factual=True,
+    ),
+    _fault(
+        "weights-off", "HW105", "requires-grad-off", [{"frozen": "weight", "held": "frozen too"}],
+        networks=CHAINS | LOOPS,
+    ),
+    _fault(
+        "narrow-and-small", "HW107 HW101 HW202", "ordered-phase weight-scale-too-small",
+        [{"activation": "tanh", "weights": "xavier", "weight_scale": scale, "width": 4, "depth": 8,
+          **_NOT_NORMED} for scale in (0.3, 0.4)],
+        networks=frozenset({"mlp"}), sites=HIDDEN,
+        tasks=frozenset("circles moons digits cancer wine".split()),
     ),
 )  # fmt: skip
 

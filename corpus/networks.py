@@ -244,6 +244,19 @@ class Autoencoder(nn.Module):
         return self.head(x)  # site: coder-head
 
 
+class Standardised(nn.Module):
+    """A network behind a standardisation; columns that are constant make its scale infinite."""
+
+    def __init__(self, network: nn.Module, inputs: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("centre", inputs.mean(0))
+        self.register_buffer("scale", 1 / inputs.std(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network((x - self.centre) * self.scale)  # site: standardise
+
+
 NETWORKS: Mapping[str, Callable[[Recipe, int, int], nn.Module]] = {
     "mlp": Mlp,
     "cnn": Cnn,
@@ -263,7 +276,7 @@ def network(recipe: Recipe, task: Task) -> nn.Module:
     inputs = task.inputs.shape[-1] if recurrent else task.inputs[0].numel()
     model = NETWORKS[recipe.network](recipe, inputs, task.outputs)
     draw(model, recipe)
-    return model
+    return Standardised(model, task.inputs) if recipe.standardised else model
 
 
 def hidden(model: nn.Module) -> list[tuple[str, nn.Module]]:

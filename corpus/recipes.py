@@ -15,6 +15,7 @@ class Recipe:
     steps are trained unobserved first. ``order`` is that of the calls in a step, "" the right one.
     ``score_scale`` multiplies attention's scores, which do not see words under ``mask_below``.
     ``noise`` is added to regression targets; ``in_order`` goes through the data without shuffling.
+    ``own_decay`` is the share that a loop takes off the weights by hand after each step.
     """
 
     task: str
@@ -69,6 +70,8 @@ class Recipe:
     in_order: bool = False
     head_rate: float = 1.0
     checkpointed: bool = False
+    standardised: bool = False
+    own_decay: float = 0.0
 
     @property
     def choices(self) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from corpus.losses import LOSSES
 from corpus.networks import NETWORKS, Gated, hidden, network
 from corpus.recipes import Recipe
 from corpus.tasks import Task, task
@@ -50,6 +51,8 @@ def _freeze(model: nn.Module, frozen: str) -> None:
 
 
 def _held(model: nn.Module, held: str) -> list[nn.Parameter]:
+    if held == "frozen too":
+        return list(model.parameters())
     named = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
     return [one for name, one in named if held == "all" or (held == "head") == ("head" in name)]
 
@@ -111,6 +114,10 @@ def _loop(model: nn.Module, recipe: Recipe, data: Task) -> None:
         scaler.step(optimiser)
         scaler.update()
         schedule.step()
+        if recipe.own_decay:
+            with torch.no_grad():
+                for one in model.parameters():
+                    one.mul_(1 - recipe.own_decay)
 
 
 def _stepping_first(
@@ -176,20 +183,8 @@ def _loss(output: Tensor, targets: Tensor, recipe: Recipe, data: Task) -> Tensor
         output = torch.relu(output)  # site: output-relu
     elif recipe.output == "tanh":
         output = torch.tanh(output)  # site: output-tanh
-    if recipe.loss == "log":
-        picked = output.softmax(-1).gather(1, targets[:, None])
-        return -torch.log(picked * (picked > 0.5)).mean()  # site: log
-    if recipe.loss == "naive":
-        sure = torch.softmax(60 * output, -1).gather(1, targets[:, None])
-        return -torch.log(sure).mean()  # site: naive
-    if recipe.loss == "exp":
-        sums = torch.exp(30 * output).sum(-1)  # site: exp
-        return (sums.log() - 30 * output.gather(1, targets[:, None])[:, 0]).mean()
-    if recipe.loss == "root":
-        return torch.sqrt((output - output.detach()).square().sum(-1)).mean()  # site: root
-    if recipe.loss == "divide":
-        size = torch.relu(output - 50).sum(-1, keepdim=True)
-        return functional.cross_entropy(output * (size / size), targets)  # site: divide
+    if recipe.loss:
+        return LOSSES[recipe.loss](output, targets)
     if data.classes:
         weights = 1 / data.targets.bincount() if recipe.class_weights else None
         return functional.cross_entropy(

@@ -60,20 +60,30 @@ def _chosen(judged: list[Judged]) -> Iterator[tuple[str, tuple[Judged, Finding]]
     fitting = [
         (one, told)
         for one in judged
-        if one.harmed and len(one.case.faults) == 1
-        for told in one.alarms[:1]
-        if told.code in one.codes and told.causes
+        if len(one.case.faults) == 1
+        for told in one.alarms
+        if told.code in one.codes and told.causes and _right(one, told)
     ]
-    right = [(one, told) for one, told in fitting if one.cause_right(1)]
     for name in (*RULES, *EXPLANATIONS):
-        found = [
-            (one, told)
-            for one, told in right
-            if name in (told.code, told.causes[0].cause)
-            and (name in RULES or name in BY_NAME[one.case.faults[0]].causes)
-        ]
+        found = [(one, told) for one, told in fitting if name in (told.code, told.causes[0].cause)]
         if found:
-            yield name, max(found, key=lambda pair: (pair[1].confidence, pair[0].case.name))
+            yield name, max(found, key=lambda pair: _shows(*pair))
+
+
+def _right(one: Judged, told: Finding) -> bool:
+    """Whether a finding's first cause is what was injected, or a symptom that it shows as."""
+    fault = BY_NAME[one.case.faults[0]]
+    cause = told.causes[0].cause
+    return cause in fault.causes or SHOWN_AS.get(cause) in fault.codes
+
+
+def _shows(one: Judged, told: Finding) -> tuple[bool, bool, float, str]:
+    """Rank the examples: harm done, and nothing worse beside it, first."""
+    return one.harmed, told == one.alarms[0], told.confidence, one.case.name
+
+
+SHOWN_AS = {"saturation": "HW104", "dead-units": "HW103", "vanishing-gradient": "HW101"}
+"""Causes that name another symptom, with its code."""
 
 
 def _example(folder: Path, name: str, one: Judged, told: Finding) -> Example:
