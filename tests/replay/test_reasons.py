@@ -55,6 +55,7 @@ FORWARD: list[tuple[str, Callable[[Tensor], Tensor]]] = [
     ("overflow-in-reduction", lambda x: (x.abs() * 1e38).repeat(1, 9).sum()),
     ("overflow-in-product", lambda x: (x * 1e30) @ (x.T * 1e30)),
     ("masked-row", lambda x: F.softmax(x.masked_fill(x < 9, NINF), -1)),
+    ("zero-times-inf", lambda x: (x > 9).float() * NINF),
     ("variance-of-one", lambda x: x[:, :1].std(1)),
     ("domain", torch.acos),
     ("domain", torch.atanh),

@@ -48,6 +48,20 @@ def test_a_frozen_backbone_is_by_design(tmp_path: Path) -> None:
     assert judged(_run(tmp_path, frozen), "HW105").answer == "healthy"
 
 
+@pytest.mark.parametrize(("head", "severity"), [(True, "info"), (False, "warning")])
+def test_frozen_weights_in_an_optimiser_are_doubted_where_no_matrix_is_left(
+    head: bool, severity: str, tmp_path: Path
+) -> None:
+    off = {"requires_grad": False, "got_gradient": False, "module_called": True}
+    bias = made_up.parameter("body.bias", shape=(4,), module_called=True)
+    parameters = [bias, made_up.parameter("body.weight", **off)]
+    parameters.append(made_up.parameter("head.weight", **(off if not head else {})))
+    pulse = [{"loss": loss, "gradient_norms": [1.0]} for loss in falling()]
+    (found,) = _findings(made_up.run(tmp_path, pulse=pulse, info={"parameters": parameters}))
+    assert (found.severity, found.causes[0].cause) == (severity, "requires-grad-off")
+    assert found.where[0].parameter == "body.weight"
+
+
 def test_a_module_that_no_loss_depends_on_is_information(tmp_path: Path) -> None:
     unused = made_up.parameter("spare.weight", got_gradient=False, module_called=False)
     (found,) = _findings(_run(tmp_path, unused))

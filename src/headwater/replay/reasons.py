@@ -205,6 +205,16 @@ def _from_infinities(it: Happening) -> Reason | None:
     return Reason("zero-times-inf", "0 times infinity is NaN")
 
 
+def _infinite_number(it: Happening) -> Reason | None:
+    """A number of the program that is infinite, as the one that a mask is multiplied by."""
+    if it.operation == "mul" and it.first.zeros and any(math.isinf(each) for each in it.scalars):
+        many = _of(it.first.zeros, it.first)
+        return Reason("zero-times-inf", f"0 ({many}) times infinity is NaN")
+            "zero-times-inf", f"0 ({_of(it.first.zeros, it.first)}) times infinity is NaN"
+        )
+    return None
+
+
 def _exponential(it: Happening) -> Reason | None:
     if it.operation not in _EXPONENTIALS or it.first.most is None:
         return None
@@ -266,6 +276,7 @@ def _range(it: Happening) -> Reason | None:
 
 _TESTS: Sequence[Callable[[Happening], Reason | None]] = (
     _from_infinities,
+    _infinite_number,
     _logarithm,
     _log_backward,
     _root,

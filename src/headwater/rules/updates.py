@@ -169,19 +169,20 @@ def _not_held(facts: Facts) -> Finding | None:
 
 
 def _switched_off(facts: Facts) -> Finding | None:
-    """Doubt that weights are meant to be frozen: an optimiser holds them, and nothing is learnt."""
-    off = [
-        info
-        for info in facts.parameters
-        if not info.requires_grad and info.optimiser is not None and len(info.shape) > 1
-    ]
-    stalled = facts.trend.stalled
+    """Doubt that weights are meant to be frozen: an optimiser holds them, and little is learnt.
+
+    Who freezes on purpose leaves a matrix to learn by (a head, an adapter, a prompt), or hands the
+    optimiser only what is left.
+    """
+    matrices = [info for info in facts.parameters if len(info.shape) > 1]
+    off = [info for info in matrices if not info.requires_grad and info.optimiser is not None]
+    doubtful = facts.trend.stalled or not any(info.requires_grad for info in matrices)
     return _finding(
         facts,
         off,
         cause="requires-grad-off",
-        severity="warning" if stalled else "info",
-        confidence=0.7 if stalled else 0.5,
+        severity="warning" if doubtful else "info",
+        confidence=0.7 if doubtful else 0.5,
         evidence="requires_grad is off and an optimiser holds the parameter",
         message="An optimiser holds {names}, whose requires_grad is off, so nothing moves them. "
         "Switch it on, or leave them out of the optimiser if they are meant to be frozen.",
