@@ -210,8 +210,6 @@ def _infinite_number(it: Happening) -> Reason | None:
     if it.operation == "mul" and it.first.zeros and any(math.isinf(each) for each in it.scalars):
         many = _of(it.first.zeros, it.first)
         return Reason("zero-times-inf", f"0 ({many}) times infinity is NaN")
-            "zero-times-inf", f"0 ({_of(it.first.zeros, it.first)}) times infinity is NaN"
-        )
     return None
 
 
