@@ -77,9 +77,10 @@ def _right(one: Judged, told: Finding) -> bool:
     return cause in fault.causes or SHOWN_AS.get(cause) in fault.codes
 
 
-def _shows(one: Judged, told: Finding) -> tuple[bool, bool, float, str]:
-    """Rank the examples: harm done, and nothing worse beside it, first."""
-    return one.harmed, told == one.alarms[0], told.confidence, one.case.name
+def _shows(one: Judged, told: Finding) -> tuple[bool, bool, bool, float, str]:
+    """Rank the examples: harm done, the evidence in the message, nothing worse beside it, first."""
+    says = told.causes[0].evidence in told.message
+    return one.harmed, says, told == one.alarms[0], told.confidence, one.case.name
 
 
 SHOWN_AS = {"saturation": "HW104", "dead-units": "HW103", "vanishing-gradient": "HW101"}
