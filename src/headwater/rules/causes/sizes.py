@@ -104,8 +104,7 @@ SIZES: Mapping[str, Explanation] = {
         "that its sign was turned round. Without such a graph it has to fall ever faster, to a "
         "thousand times its start.",
         do="Turn the sign, or take a loss that has a least value.",
-        code="loss = F.cross_entropy(outputs, targets)  # not nll_loss of outputs, nor its "
-        "negative",
+        code="loss = F.cross_entropy(outputs, targets)",
     ),
     "growing-numbers": Explanation(
         what="Numbers double at a steady pace and will leave the range of their format.",
