@@ -47,7 +47,7 @@ def test_a_loss_that_is_nan_is_named_with_its_step(tmp_path: Path) -> None:
 def test_a_loss_that_overflows_after_growing_is_told_as_such(tmp_path: Path) -> None:
     pulse = [{"loss": loss} for loss in [1.0, 1.0, 30.0, 1e9, math.inf]]
     found = finding(made_up.run(tmp_path, pulse=pulse), "HW301")
-    assert "had grown until it overflowed" in found.message
+    assert "had run away until it overflowed" in found.message
     assert found.remedies[0] == "lower-learning-rate"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,19 @@ def test_a_loss_below_zero_that_has_an_end_is_left_alone(
     assert _of_hw201(_trained(tmp_path / "run", loss, steps=steps)) == []
 
 
-def test_an_overflow_is_put_down_to_the_loss(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seen_live", [True, False])
+def test_an_overflow_is_put_down_to_the_loss(
+    seen_live: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the process cannot be copied, as on a CUDA device."""
+    if not seen_live:
+        faults = import_module("headwater.watch.faults")
+        monkeypatch.setattr(faults, "why_not_forked", lambda: "it cannot be copied")
     found = _findings(_trained(tmp_path / "run", _negative_entropy, by=torch.optim.SGD, rate=0.05))
     (broken,) = [one for one in found if one.code == "HW301"]
     assert broken.causes[0].cause == "unbounded-loss", broken
-    assert "the loss has no lower bound" in broken.message
+    assert "Turn the loss's sign" in broken.message
+    assert ("the loss has no lower bound" in broken.message) == seen_live
 
 
 def test_an_input_that_is_changed_to_raise_an_output_is_meant_so(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from headwater.rules.breaks import finding_of, told_by
 from headwater.rules.expressions import instead
 from headwater.rules.facts import Facts
 from headwater.rules.passes import Bools, Pass
+from headwater.rules.sizes import ADVICE, never_zeroed, why_too_large
 from headwater.rules.sizes import CAUSES as TOO_LARGE
+from headwater.rules.sizes import REMEDIES as ADVISED
 from headwater.rules.trend import runaway
 from headwater.rules.wording import count, line, names, unique, where
 
@@ -173,22 +175,7 @@ def _finding(facts: Facts, step: int, seen: list[Seen]) -> Finding:
     infos = [facts.parameters[index] for index in parameters if index < len(facts.parameters)]
     what = " and ".join(text for _, text, _ in seen)
     of = f" (first in {names(infos)})" if infos else ""
-    runs = runaway(facts.pulse.loss[facts.pulse.has_loss]) is not None
-    by_update = all(text == _WEIGHT for _, text, _ in seen)
-    if by_update:
-        after = "No gradient seen was: an update made it so. Look at the learning rate, and at the "
-        after += "optimiser's eps."
-    elif runs:
-        after = "The loss had grown until it overflowed: lower the learning rate, or clip the "
-        after += "gradient's norm."
-    elif producer is not None:
-        after = f"It comes from {line(producer)}: "
-        after += instead(facts, producer) or (
-            "look at what that line divides by, or takes the logarithm or root of"
-        )
-        after += "."
-    else:
-        after = "Run once more with `headwater run --rewind` to see the operation."
+    after, causes, remedies = _came_of(facts, producer, seen)
     places = (producer,) if producer is not None else ()
     return Finding(
         code="HW301",
@@ -200,13 +187,33 @@ def _finding(facts: Facts, step: int, seen: list[Seen]) -> Finding:
         where=unique([*places, *_infos(facts, parameters), *([] if places else _root(facts))]),
         message=f"At step {step} {what}{of}. {after}",
         evidence={"step": step, "parameters": len(parameters), "nonfinite_limit": 0},
-        causes=(Cause(cause="bad-update", share=1.0, evidence="gradients are finite"),)
-        if by_update
-        else (),
-        remedies=("lower-learning-rate", "gradient-clipping")
-        if runs or by_update
-        else ("stable-loss", "gradient-clipping", "lower-learning-rate"),
+        causes=causes,
+        remedies=remedies,
     )
+
+
+_Blamed = tuple[str, tuple[Cause, ...], tuple[str, ...]]
+
+
+def _came_of(facts: Facts, producer: Where | None, seen: list[Seen]) -> _Blamed:
+    """Tell what it came of where no operation is known: advice, causes, remedies."""
+    if all(text == _WEIGHT for _, text, _ in seen):
+        advice = (
+            "No gradient seen was: an update made it so. Look at the learning rate, and at the "
+        )
+        cause = Cause(cause="bad-update", share=1.0, evidence="gradients are finite")
+        return advice + "optimiser's eps.", (cause,), ("lower-learning-rate", "gradient-clipping")
+    if runaway(facts.pulse.loss[facts.pulse.has_loss]) is not None:
+        why = never_zeroed(facts) or why_too_large(facts)
+        advice = f"The loss had run away until it overflowed. {ADVICE[why[0].cause]}"
+        return advice, why, ADVISED[why[0].cause]
+    remedies = ("stable-loss", "gradient-clipping", "lower-learning-rate")
+    if producer is None:
+        return "Run once more with `headwater run --rewind` to see the operation.", (), remedies
+    advice = instead(facts, producer) or (
+        "look at what that line divides by, or takes the logarithm or root of"
+    )
+    return f"It comes from {line(producer)}: {advice}.", (), remedies
 
 
 def _root(facts: Facts) -> list[Where]:
