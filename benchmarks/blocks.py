@@ -79,8 +79,7 @@ def main() -> None:
         sums = found[picks].sum(axis=1)
         low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5])
         ratio = found[:, 0].sum() / found[:, 1].sum()
-        script = Script(size=size, device="cpu")
-        ends = [in_turn(script, 1, number) for number in range(5)]
+        ends = [in_turn(Script(size=size), 1, number) for number in range(5)]
         # What is charged to the one step is in the blocks already.
         fixed = median(seen.cpu_s - plain.cpu_s - seen.charged_s for plain, seen in ends)
         whole = ratio + fixed / arguments.seconds

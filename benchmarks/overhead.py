@@ -53,7 +53,7 @@ class Script:
     """What is run: a training of about a size of step, on a device."""
 
     size: str
-    device: str
+    device: str = "cpu"
 
     def words(self, steps: int) -> list[str]:
         """Return the command's words."""

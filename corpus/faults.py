@@ -344,6 +344,8 @@ FAULTS: Sequence[Fault] = (
              {"target_scale": 1e10}),
             ("sum-in-half", "overflow-in-reduction overflow-in-half unscaled-targets", "half-sum",
              NUMBERS, {"target_scale": 77.0, "target_shift": 154.0}),
+            ("sum-of-squares", "overflow-in-reduction unscaled-targets", "sum-of-squares", NUMBERS,
+             {"target_scale": 4e18}),
             ("angle", "domain", "angle", SOME, {}),
         )
     ),
@@ -362,6 +364,10 @@ FAULTS: Sequence[Fault] = (
         "nll-of-outputs", _ENDLESS, "unbounded-loss", [{"loss": "nll-of-outputs"}],
         networks=CHAINS | {"transformer", "lstm", "gru"},
         tasks=SOME_CLASSES | {"tokens", "first-bit"},
+    ),
+    _fault(
+        "labels-of-signs", _ENDLESS, "unbounded-loss", [{"loss": "signs"}],
+        networks=CHAINS | LOOPS, tasks=SOME_CLASSES | {"cancer", "first-bit"},
     ),
     _fault(
         "negated", _ENDLESS, "unbounded-loss", [{"loss": "negated"}],

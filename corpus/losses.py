@@ -1,7 +1,7 @@
-"""Losses that users write and that break numbers; ``# site: NAME`` marks the line that does.
+"""Losses that users write, and that break numbers or have no end.
 
-Each takes outputs ``[batch, outputs]`` and targets, ``[batch]`` classes or ``[batch, outputs]``
-numbers.
+``# site: NAME`` marks the line that breaks them. Each takes outputs ``[batch, outputs]`` and
+targets, ``[batch]`` classes or ``[batch, outputs]`` numbers.
 """
 
 from __future__ import annotations
@@ -114,6 +114,12 @@ def _sum_in_half(output: Tensor, targets: Tensor) -> Tensor:
     return errors.sum() / len(errors)  # site: half-sum
 
 
+def _sum_of_squares(output: Tensor, targets: Tensor) -> Tensor:
+    """Each square fits, and their sum does not."""
+    squares = (output - targets).square()
+    return squares.sum() / len(squares)  # site: sum-of-squares
+
+
 def _angle(output: Tensor, targets: Tensor) -> Tensor:
     """Outputs are taken for cosines, which nothing keeps within 1."""
     angle = torch.acos(output)  # site: angle
@@ -128,6 +134,12 @@ def _unbounded(output: Tensor, targets: Tensor) -> Tensor:
 def _nll_of_outputs(output: Tensor, targets: Tensor) -> Tensor:
     """The log_softmax was forgotten."""
     return functional.nll_loss(output, targets)
+
+
+def _labels_of_two_kinds(output: Tensor, targets: Tensor) -> Tensor:
+    """The classes are -1 and 1 where 0 and 1 are meant."""
+    signs = 2 * _one_hot(output, targets) - 1
+    return functional.binary_cross_entropy_with_logits(output, signs)
 
 
 def _negated(output: Tensor, targets: Tensor) -> Tensor:
@@ -154,9 +166,11 @@ LOSSES: Mapping[str, Loss] = {
     "spread": _standardised_batch,
     "fourth-power": _fourth_power,
     "half-sum": _sum_in_half,
+    "sum-of-squares": _sum_of_squares,
     "angle": _angle,
     "unbounded": _unbounded,
     "nll-of-outputs": _nll_of_outputs,
+    "signs": _labels_of_two_kinds,
     "negated": _negated,
 }
 """By the name that a recipe has for it."""

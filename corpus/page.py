@@ -39,9 +39,10 @@ severity, then by confidence times share; causes that name another symptom are l
 symptom's finding carries its own. Line and layer are right where the place named first is. First
 alarms are found by judging the record cut after 5, 10, 20, 40 and 70 % of the training.
 
-Every cause that a rule can tell is injected; attention that is one-hot from the start harms no task
-here. Weights whose `requires_grad` is off by mistake look as those that are frozen on purpose do:
-they are told as information, and as a warning where the loss stands still or no matrix learns.
+Each cause that a rule can tell is right of some fault that is injected. Attention that is one-hot
+from the start harms no task here. Weights whose `requires_grad` is off by mistake look as those
+that are frozen on purpose do: they are told as information, and as a warning where the loss stands
+still, or is high and no matrix learns.
 """
 
 _PEERS = """## Peers on the same trainings

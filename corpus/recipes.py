@@ -15,7 +15,9 @@ class Recipe:
     steps are trained unobserved first. ``order`` is that of the calls in a step, "" the right one.
     ``score_scale`` multiplies attention's scores, which do not see words under ``mask_below``.
     ``noise`` is added to regression targets; ``in_order`` goes through the data without shuffling.
-    ``own_decay`` is the share that a loop takes off the weights by hand after each step.
+    ``own_decay`` is the share that a loop takes off the weights by hand after each step. ``loss``
+    names one of `corpus.losses`; ``standardised`` puts a module before the network that divides by
+    the inputs' deviation.
     """
 
     task: str

@@ -25,6 +25,8 @@ from headwater.runs.reader import Run
 
 SIZE, DPI = (8.2, 3.0), 110
 MOST_MARKERS = 60
+SHOWN_AS = {"saturation": "HW104", "dead-units": "HW103", "vanishing-gradient": "HW101"}
+"""Causes that name another symptom, with its code."""
 COLOURS = 64
 """A palette of so many holds all that is drawn, in a third of the bytes."""
 
@@ -81,10 +83,6 @@ def _shows(one: Judged, told: Finding) -> tuple[bool, bool, bool, float, str]:
     """Rank the examples: harm done, the evidence in the message, nothing worse beside it, first."""
     says = told.causes[0].evidence in told.message
     return one.harmed, says, told == one.alarms[0], told.confidence, one.case.name
-
-
-SHOWN_AS = {"saturation": "HW104", "dead-units": "HW103", "vanishing-gradient": "HW101"}
-"""Causes that name another symptom, with its code."""
 
 
 def _example(folder: Path, name: str, one: Judged, told: Finding) -> Example:

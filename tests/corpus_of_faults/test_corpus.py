@@ -17,6 +17,7 @@ from corpus.scoring import score
 
 from headwater.records import Cause, Finding, Where
 from headwater.rules import RULES, judge
+from headwater.rules.causes import EXPLANATIONS
 from headwater.runs.reader import Run
 
 PLACE = Path(recording.__file__).parent
@@ -39,6 +40,11 @@ def test_there_are_more_than_six_hundred_cases_in_two_even_halves() -> None:
 def test_a_case_stays_in_its_half_whatever_is_added() -> None:
     fixed = {"mlp-moons/plain/0": "score", "mlp-moons/plain/1": "tune"}
     assert {name: all_cases()[name].split for name in fixed} == fixed
+
+
+def test_every_cause_is_right_of_some_fault_but_for_symptoms_and_what_is_not_known() -> None:
+    right = frozenset[str]().union(*(fault.causes for fault in FAULTS))
+    assert set(EXPLANATIONS) - right == {"saturation", "vanishing-gradient", "non-finite"}
 
 
 def test_every_fault_is_injected_somewhere_and_every_mark_is_on_a_line() -> None:

@@ -178,9 +178,8 @@ def _recorded(model: nn.Module, device: str, folder: Path) -> Run:
         one.data.uniform_(-0.4, 0.4)
     inputs = torch.randn(6, 32, 16, dtype=torch.float64).to(device)
     labels = torch.randint(3, (6, 32)).to(device)
-    model = model.to(
-        device, torch.float64
-    )  # apart by rounding alone, and by none of single precision
+    # Double precision: they are apart by its rounding alone.
+    model = model.to(device, torch.float64)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.5)
     with hw.watch(model, optimiser, every=1, out=folder) as seen:
         for batch, wanted in zip(inputs, labels, strict=True):

@@ -304,3 +304,33 @@ def test_the_process_itself_is_not_sealed(tmp_path: Path) -> None:
     assert in_child(lambda: {}, limit_s=20) == {}
     torch.save(torch.ones(2), tmp_path / "file")
     assert torch.load(tmp_path / "file").tolist() == [1.0, 1.0]
+
+
+class Biased(torch.nn.Module):
+    """Attention over six words whose buffer holds a slope by distance, and a mask."""
+
+    def __init__(self, *, wrong: str) -> None:
+        super().__init__()
+        distance = torch.arange(6.0)[:, None] - torch.arange(6.0)
+        bias = (-0.1 * distance.abs()).masked_fill(distance < 0, -torch.inf)
+        if wrong == "masked":
+            bias[3] = -torch.inf
+        elif wrong == "broken":
+            bias[3, 1] = torch.nan
+        self.register_buffer("bias", bias)
+        self.value = torch.nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores = x @ x.transpose(1, 2) + self.bias
+        return scores.softmax(-1) @ self.value(x)
+
+
+@pytest.mark.parametrize("wrong", ["masked", "broken"])
+def test_a_buffer_of_infinities_that_is_added_may_be_a_mask(wrong: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Biased(wrong=wrong)
+    with headwater.watch(model, out=tmp_path / "run") as seen:
+        model(torch.randn(2, 6, 8)).square().mean().backward()
+    blamed = [one for one in seen.record.info.faults if one.cause == "bad-buffer"]
+    assert [one.confidence > 0.5 for one in blamed] == [wrong == "broken"] * len(blamed)
+    assert blamed or wrong == "masked"

@@ -30,7 +30,7 @@ from headwater.rules.stalls import causes_of_stall, crawls
 from headwater.rules.targets import LIMITS as TARGETS
 from headwater.rules.targets import Targets
 from headwater.rules.trend import LIMITS as TREND
-from headwater.rules.trend import first_level, runaway
+from headwater.rules.trend import first_level, runaway, tenths_of
 from headwater.rules.unbounded import why_unbounded
 from headwater.rules.wording import unique, where
 
@@ -83,39 +83,44 @@ class HW201:
         if broken is None and facts.trend.state == "unknown":
             return cannot_say(self, facts.trend.reason)
         if broken is not None or facts.trend.state == "rose":
-            return wrong(self, [self._finding(facts, losses, broken)])
+            return wrong(self, [self._upwards(facts, losses, broken)])
         return healthy(self, "the loss does not run away")
 
     def _downwards(self, facts: Facts, losses: Floats, broken: int | None, why: Cause) -> Finding:
-        steps = facts.pulse.step[facts.pulse.has_loss]
         usable = losses[np.isfinite(losses)]
-        start, end = first_level(usable), float(usable[-5:].min())
-        below = np.flatnonzero(np.isfinite(losses) & (losses < min(0.0, start)))
-        first = int(steps[broken]) if broken is not None else int(steps[below[0]])
+        start, end = float(tenths_of(usable)[0]), float(usable[-5:].min())
+        first = _first_step(facts, losses, broken, start)
         how = f", and is not finite from step {first} on" if broken is not None else ""
-        return Finding(
-            code="HW201",
-            symptom=self.symptom,
-            severity="error",
-            confidence=0.95 if broken is not None else 0.85,
-            first_step=first,
-            step=facts.last_step,
-            where=_roots(facts),
-            message=f"The loss has no lower bound, and falls from {start:.2g} to {end:.2g}{how}: "
-            f"{why.evidence}. {ADVICE[why.cause]}",
-            causes=(why,),
-            evidence={"start": start, "end": end},
-            remedies=ADVISED[why.cause],
-        )
+        what = f"has no lower bound, and falls from {start:.2g} to {end:.2g}{how}: {why.evidence}"
+        numbers = {"start": start, "end": end}
+        return self._finding(facts, what, (why,), broken=broken, first=first, numbers=numbers)
 
-    def _finding(self, facts: Facts, losses: Floats, broken: int | None) -> Finding:
-        steps = facts.pulse.step[facts.pulse.has_loss]
+    def _upwards(self, facts: Facts, losses: Floats, broken: int | None) -> Finding:
         usable = losses[np.isfinite(losses)]
         start = first_level(usable) if broken is not None else facts.trend.start
         end = float(np.abs(usable[-5:]).max()) if broken is not None else facts.trend.last
-        why = never_zeroed(facts) or why_too_large(facts)
-        first = int(steps[broken]) if broken is not None else _first_over(losses, steps, start)
+        first = _first_step(facts, losses, broken, start)
         how = f"and is not finite from step {first} on" if broken is not None else "and stays there"
+        numbers = {
+            "start": start,
+            "end": end,
+            "rise_limit": TREND.runaway if broken is not None else TREND.rise,
+            **({"noise": facts.trend.noise} if broken is None else {}),
+        }
+        why = never_zeroed(facts) or why_too_large(facts)
+        what = f"grows from {start:.2g} to {end:.2g} {how}"
+        return self._finding(facts, what, why, broken=broken, first=first, numbers=numbers)
+
+    def _finding(
+        self,
+        facts: Facts,
+        what: str,
+        why: tuple[Cause, ...],
+        *,
+        broken: int | None,
+        first: int,
+        numbers: dict[str, float],
+    ) -> Finding:
         return Finding(
             code="HW201",
             symptom=self.symptom,
@@ -124,15 +129,9 @@ class HW201:
             first_step=first,
             step=facts.last_step,
             where=_roots(facts),
-            message=f"The loss grows from {start:.2g} to {end:.2g} {how}. {ADVICE[why[0].cause]}",
+            message=f"The loss {what}. {ADVICE[why[0].cause]}",
             causes=why,
-            evidence={
-                "start": start,
-                "end": end,
-                "rise_limit": TREND.runaway if broken is not None else TREND.rise,
-                **({"noise": facts.trend.noise} if broken is None else {}),
-                **of_curvature(facts.pulse),
-            },
+            evidence={**numbers, **of_curvature(facts.pulse)},
             remedies=ADVISED[why[0].cause],
         )
 
@@ -273,11 +272,13 @@ def _of_targets(targets: Targets | None) -> dict[str, float | str]:
     }
 
 
-def _first_over(losses: np.typing.NDArray[np.float64], steps: np.typing.NDArray[np.int64],
-                start: float) -> int:  # fmt: skip
-    """Return the first step after which the loss stays over twice its start."""
-    below = np.flatnonzero(np.abs(losses) <= TREND.rise * abs(start))
-    return int(steps[min(int(below[-1]) + 1, len(steps) - 1)]) if len(below) else int(steps[0])
+def _first_step(facts: Facts, losses: Floats, broken: int | None, start: float) -> int:
+    """Return where a loss broke, or stayed beyond twice its start from, upwards or downwards."""
+    steps = facts.pulse.step[facts.pulse.has_loss]
+    if broken is not None:
+        return int(steps[broken])
+    near = np.flatnonzero(np.abs(losses) <= TREND.rise * abs(start))
+    return int(steps[min(int(near[-1]) + 1, len(steps) - 1)]) if len(near) else int(steps[0])
 
 
 def _roots(facts: Facts) -> tuple[Where, ...]:

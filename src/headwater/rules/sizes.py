@@ -62,7 +62,7 @@ LIMITS = SizeLimits()
 
 ADVICE = {
     "gradients-not-zeroed": "Gradients add up from step to step: call optimizer.zero_grad().",
-    "unbounded-loss": "Turn the loss's sign, or take one that has a least value, as cross_entropy.",
+    "unbounded-loss": "Turn the loss's sign, or give it what it takes: it needs a least value.",
     "loss-reduction": "Take the loss's mean over the batch, or divide the rate by its size.",
     "unscaled-inputs": "Standardise the inputs.",
     "unscaled-targets": "Standardise the targets.",

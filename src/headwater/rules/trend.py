@@ -134,11 +134,7 @@ def loss_trend(losses: Floats, *, chance: float = np.nan) -> Trend:
 
 
 def _measured(finite: Floats, chance: float) -> Trend:
-    tenths = np.array_split(finite, 10)
-    middles = np.array([np.median(tenth) for tenth in tenths])
-    # A median's standard error is 1.2533 times a mean's.
-    error = 1.2533 * _spread(finite, tenths)
-    each = len(tenths[0])
+    middles, each = tenths_of(finite), -(-len(finite) // 10)
     trend = Trend(
         state="flat",
         steps=len(finite),
@@ -146,11 +142,26 @@ def _measured(finite: Floats, chance: float) -> Trend:
         first=float(middles[0]),
         last=float(middles[-1]),
         lowest=float(middles.min()),
-        noise=float(error * np.sqrt(2 / each)),
+        noise=noise_of_tenths(finite),
         chance=chance,
         at_chance=_at_chance(middles, len(finite), chance),
     )
-    return replace(trend, state=_state(trend, error * np.sqrt(1 / 5 + 1 / each)))
+    return replace(trend, state=_state(trend, _error(finite) * np.sqrt(1 / 5 + 1 / each)))
+
+
+def tenths_of(finite: Floats) -> Floats:
+    """Return the median of each tenth of a loss: its levels, from the first steps to the last."""
+    return np.array([np.median(tenth) for tenth in np.array_split(finite, 10)])
+
+
+def noise_of_tenths(finite: Floats) -> float:
+    """Return the standard error of the difference of two tenths' medians."""
+    return float(_error(finite) * np.sqrt(2 / -(-len(finite) // 10)))
+
+
+def _error(finite: Floats) -> float:
+    """Return the standard error of a median of one: 1.2533 times a mean's."""
+    return 1.2533 * _spread(finite, np.array_split(finite, 10))
 
 
 def held_to_targets(trend: Trend, losses: Floats, shares: Floats) -> Trend:

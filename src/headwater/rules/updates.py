@@ -171,12 +171,13 @@ def _not_held(facts: Facts) -> Finding | None:
 def _switched_off(facts: Facts) -> Finding | None:
     """Doubt that weights are meant to be frozen: an optimiser holds them, and little is learnt.
 
-    Who freezes on purpose leaves a matrix to learn by (a head, an adapter, a prompt), or hands the
-    optimiser only what is left.
+    Who freezes on purpose leaves a matrix to learn by (a head, an adapter, a prompt), or learns
+    well by biases and norms alone.
     """
     matrices = [info for info in facts.parameters if len(info.shape) > 1]
     off = [info for info in matrices if not info.requires_grad and info.optimiser is not None]
-    doubtful = facts.trend.stalled or not any(info.requires_grad for info in matrices)
+    trend, left = facts.trend, any(info.requires_grad for info in matrices)
+    doubtful = trend.stalled or not (left or trend.made_up_for)
     return _finding(
         facts,
         off,

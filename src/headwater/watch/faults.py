@@ -181,6 +181,10 @@ class Faults:
         self.found.append(replace(told, replay_ms=1e3 * (time.perf_counter() - began)))
 
 
+_TAKES_MASKS = frozenset({"add", "baddbmm", "scaled_dot_product_attention"})
+"""What a buffer of infinities is added by where it is a mask, whatever else it holds."""
+
+
 def tell(fault: Fault, answer: dict[str, Any]) -> Fault:
     """Return a fault with what running the step again has shown."""
     event = answer["event"]
@@ -215,8 +219,10 @@ def tell(fault: Fault, answer: dict[str, Any]) -> Fault:
         note="" if answer["exact"] else "run again with other random numbers, it broke alike",
     )
     if event["outside"]:
-        asked_for = bool(event["deliberate"])
-        return _handed(told, _figures(event["tensor"]), answer["handed"], asked_for=asked_for)
+        tensor = _figures(event["tensor"])
+        added = happening.operation in _TAKES_MASKS and not tensor.nans
+        asked_for = bool(event["deliberate"]) or added
+        return _handed(told, tensor, answer["handed"], asked_for=asked_for)
     if event["deliberate"]:
         return replace(told, confidence=_DOUBTFUL, note="the infinity looks as if it was asked for")
     return told

@@ -99,11 +99,12 @@ SIZES: Mapping[str, Explanation] = {
     "unbounded-loss": Explanation(
         what="The loss has no least value: the larger the outputs, the lower it is. The optimiser "
         "makes them larger for ever, and nothing else is learnt.",
-        seen="The loss ends below zero, at its lowest, and has not come to rest; and all that "
-        "stands between the last layer and it is linear, or a loss that is never negative, so "
-        "that its sign was turned round. Without such a graph it has to fall ever faster, to a "
-        "thousand times its start.",
-        do="Turn the sign, or take a loss that has a least value.",
+        seen="The loss falls in each tenth of the run, to below zero, and has not come to rest; "
+        "and all that stands between the last layer and it is linear, or a loss that is negative "
+        "only by a sign turned round or by targets that it does not take. Without such a graph it "
+        "has to fall ever faster, to a thousand times its start.",
+        do="Turn the sign, or give the loss what it takes: log-probabilities to nll_loss, targets "
+        "from 0 to 1 to a binary cross entropy.",
         code="loss = F.cross_entropy(outputs, targets)",
     ),
     "growing-numbers": Explanation(

@@ -51,7 +51,7 @@ STALLS: Mapping[str, Explanation] = {
         what="Parameters that an optimiser holds have requires_grad off: they are frozen, on "
         "purpose or not.",
         seen="The flag is off; told as information, and as a warning only if the loss stands "
-        "still or no matrix is left that learns.",
+        "still, or no matrix is left to learn and the loss is still high.",
         do="Switch it on, or leave them out of the optimiser so that it is plain.",
         code="layer.requires_grad_(True)",
     ),
