@@ -21,6 +21,7 @@ from headwater.rules.causes import EXPLANATIONS
 from headwater.rules.facts import Facts
 from headwater.rules.loops import by_lag
 from headwater.rules.passes import Floats, Pass, numbers
+from headwater.rules.series import largest_series
 from headwater.runs.reader import Run
 
 SIZE, DPI = (8.2, 3.0), 110
@@ -209,6 +210,16 @@ def _norms(facts: Facts, _told: Finding) -> Curve:
     return Curve(facts.pulse.step[known].astype(float), facts.pulse.total_norm[known])
 
 
+def _largest(facts: Facts, _told: Finding) -> Curve:
+    """Return the largest magnitude that any activation was given or gave, sample by sample."""
+    tops: dict[int, float] = {}
+    for column in ("input_largest", "output_largest"):
+        for series in largest_series(facts.run, column):
+            for step, top in zip(series.step.tolist(), series.largest.tolist(), strict=True):
+                tops[step] = max(top, tops.get(step, 0.0))
+    return Curve(np.array(sorted(tops), dtype=float), np.array([tops[one] for one in sorted(tops)]))
+
+
 def _zeros(facts: Facts, _told: Finding) -> Curve:
     table = facts.run.parameter_rows
     step, share = numbers(table, "step"), numbers(table, "zero_share")
@@ -238,7 +249,7 @@ PANELS: Mapping[str, Panel] = {
     "HW203": _UPDATES,
     "HW301": Panel("Norm of the gradient", "step", "Frobenius norm", True, _norms),
     "HW302": Panel("Entries of the gradient that are 0", "step", "share", False, _zeros),
-    "HW303": Panel("Norm of the gradient", "step", "Frobenius norm", True, _norms),
+    "HW303": Panel("Largest number in a layer", "step", "magnitude", True, _largest),
 }  # fmt: skip
 _LAGS = Panel("Gradient by lag", "calls before the last", "log10 of its norm there", False, _lags)
 OF_CAUSES: Mapping[str, Panel] = dict.fromkeys(
