@@ -325,3 +325,33 @@ def test_a_gradient_that_was_not_looked_at_is_told_by_the_next_loss(
     assert looks == []
     (fault,) = run.info.faults
     assert (fault.step, fault.seen_in) == (41, "loss")
+
+
+class HeadFirst(nn.Module):
+    """Names its last layer first, as some do; the size of an input of zeros has no derivative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.body, self.first = nn.Linear(4, 1), nn.Linear(4, 4), nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(
+            self.body(self.first(x).square().sum(1, keepdim=True).sqrt().expand(-1, 4))
+        )
+
+
+def test_the_gradient_that_is_looked_at_is_the_last_that_a_pass_makes(tmp_path: Path) -> None:
+    def vanishes(training: Training) -> None:
+        with torch.no_grad():
+            for parameter in training.model.first.parameters():  # type: ignore[union-attr]
+                parameter.zero_()
+        training.backward()
+        training.optimiser.step()
+
+    training = Training(vanishes)
+    training.model = HeadFirst()  # type: ignore[assignment]
+    training.optimiser = torch.optim.SGD(training.model.parameters(), lr=1e-3)
+    run = observed(training, tmp_path / "run")
+    (fault,) = run.info.faults
+    assert (fault.step, fault.seen_in) == (40, "gradient")
+    assert set(fault.parameters) == {"first.weight", "first.bias"}

@@ -196,16 +196,16 @@ class Course:
         self._tracing.resume(self._made(call, results))
         if call.nested:
             return
-        reached = None
+        seen = None
         if isinstance(token, GraphSample) and results is not None:
             if call.is_grad:
                 self._sampler.capture(token, call, results)
             token.numbers.clear()
-            reached = token.reached()
+            seen = token
             self._delivery.graph(token)
             self._identity.saw(len(token.sites), token.compiled_nodes, token.compiled_leaves)
         if self._step.pulsed or self._step.sampled:
-            self._take_norms(reached)
+            self._take_norms(seen)
         self._gradients_stand(call, results)
         if not self._optimisers:
             first = next((index for index, _ in self._names.with_gradients()), None)
@@ -372,14 +372,14 @@ class Course:
             return False
         return self._losses.grad_trains or self._by_hand.stepped()
 
-    def _take_norms(self, reached: set[int] | None) -> None:
+    def _take_norms(self, seen: GraphSample | None) -> None:
         tensors = self._names.with_gradients()
         gradients = {index: tensor.grad for index, tensor in tensors if tensor.grad is not None}
         with torch.no_grad():
             self._step.take(gradients, min(self._usual_backwards.values(), default=1))
         if self._step.sampled:
-            self._faults.choose_sentinel()
-            for index in gradients if reached is None else reached:
+            self._faults.choose_sentinel(seen.lowest if seen is not None else ())
+            for index in gradients if seen is None else seen.reached():
                 self._names.parameters[index].got_gradient = True
 
     def _made(self, call: Call, results: Sequence[Tensor | None] | None) -> Sequence[Tensor | None]:

@@ -9,7 +9,7 @@ is known, and ``headwater run --rewind`` finds the operation.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import isfinite
 from typing import Any, Literal
@@ -83,18 +83,19 @@ class Faults:
         """Know no more how the step began."""
         self._random = None
 
-    def choose_sentinel(self) -> None:
-        """Choose the parameter whose gradient tells of the others.
+    def choose_sentinel(self, lowest: Sequence[int]) -> None:
+        """Choose the parameter whose gradient tells of the others, among the ``lowest`` ones.
 
-        A backward pass reaches the first layer last: what is not finite above it is not finite
-        there. Of its parameters a bias is the least to look at.
+        A backward pass reaches last what the forward pass used first: what is not finite above it
+        is not finite there. Of a layer's parameters the bias is the least to look at.
         """
         self._long_steps = self.plain_s() > _SHORT_S
-        known = self._names.with_gradients()
+        known = dict(self._names.with_gradients())
         if known:
-            index = min(known[:2], key=lambda pair: pair[1].numel())[0]
+            among = [index for index in lowest if index in known] or [*known][:2]
+            index = min(among, key=lambda one: known[one].numel())
             self._sentinel = self._names.parameters[index].tensor
-            self._far = min(torch.finfo(tensor.dtype).max for _, tensor in known) ** 0.5
+            self._far = min(torch.finfo(tensor.dtype).max for tensor in known.values()) ** 0.5
 
     def sentinel(self) -> Callable[[], Tensor | None] | None:
         """Return that parameter, weakly, if its gradient is to be looked at step by step."""

@@ -69,6 +69,7 @@ class GraphSample:
     numbers: dict[Any, int] = field(default_factory=dict)
     passes: list[int] = field(default_factory=list)
     looped: set[int] = field(default_factory=set)
+    lowest: tuple[int, ...] = ()
     compiled_nodes: int = 0
     compiled_leaves: set[int] = field(default_factory=set)
 
@@ -234,6 +235,7 @@ class Sampler:
         sample.parameters.extend(shape.parameters.get(n) for n in range(len(graph.nodes)))
         sample.onward.extend([[numbers[c] for c in children] for children in shape.onward])
         sample.looped |= shape.looped
+        sample.lowest = sample.lowest or shape.lowest
         self._note_unseen(sample, graph, shape)
         return dict(zip(graph.nodes, numbers, strict=True))
 

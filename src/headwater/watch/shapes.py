@@ -17,6 +17,8 @@ from headwater.watch.targets import READ as TARGETS_READ
 _MANY_USES = 10
 """Weights that one pass uses so often are a loop through time, not a layer used twice."""
 
+_LOWEST = 2  # a layer's weights and its bias
+
 CALLS_READ = 32
 """Activations, and softmaxes, read of one site in one pass; an unrolled RNN has one a time step."""
 
@@ -26,7 +28,8 @@ class Shape:
     """What is kept for all graphs of one shape: the plan, and the sites while lines stay put.
 
     ``tame`` ones have no operation that could make a bad gradient under a finite loss; ``looped``
-    are the parameters that one pass uses again and again.
+    are the parameters that one pass uses again and again, ``lowest`` two that the forward pass
+    uses first, whose gradients come last.
     """
 
     plan: Plan
@@ -42,6 +45,7 @@ class Shape:
     outputs: list[Kept] = field(default_factory=list)
     tame: bool = False
     looped: frozenset[int] = frozenset()
+    lowest: tuple[int, ...] = ()
 
 
 def new_shape(graph: Walk, leaves: Mapping[int, int | None]) -> Shape:
@@ -58,7 +62,20 @@ def new_shape(graph: Walk, leaves: Mapping[int, int | None]) -> Shape:
         onward,
         tame=TAME.issuperset(plan.operations),
         looped=_used_often(graph, plan, leaves),
+        lowest=_used_first(graph, leaves),
     )
+
+
+def _used_first(graph: Walk, leaves: Mapping[int, int | None]) -> tuple[int, ...]:
+    found: dict[int, None] = {}
+    for node in forward_order(graph):
+        for child, _ in graph.edges[node]:
+            parameter = leaves.get(child)
+            if parameter is not None:
+                found[parameter] = None
+        if len(found) >= _LOWEST:
+            break
+    return tuple(found)[:_LOWEST]
 
 
 def _used_often(graph: Walk, plan: Plan, leaves: Mapping[int, int | None]) -> frozenset[int]:
@@ -72,12 +89,16 @@ def _used_often(graph: Walk, plan: Plan, leaves: Mapping[int, int | None]) -> fr
     return frozenset(parameter for parameter in often if parameter is not None)
 
 
+def forward_order(graph: Walk) -> list[int]:
+    """Return the nodes as the forward pass made them; leaves, which it did not, come last."""
+    return sorted(range(len(graph.nodes)), key=lambda node: graph.nodes[node]._sequence_nr())
+
+
 def calls_of(graph: Walk, sites: Sequence[int]) -> list[int]:
     """Number the calls of each site in the order of the forward pass."""
-    order = sorted(range(len(sites)), key=lambda node: graph.nodes[node]._sequence_nr())
     counts: dict[int, int] = {}
     calls = [0] * len(sites)
-    for node in order:
+    for node in forward_order(graph):
         calls[node] = counts.get(sites[node], 0)
         counts[sites[node]] = calls[node] + 1
     return calls
