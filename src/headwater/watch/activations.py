@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from headwater.watch.saved import rebuild, saved
-from headwater.watch.statistics import Scalar, largest_magnitude
+from headwater.watch.statistics import Scalar, largest_magnitude, norm
 
 SATURATED_BELOW = 0.05
 """Share of the activation's largest derivative under which an entry counts as saturated."""
@@ -295,9 +295,11 @@ def share_of(mask: Tensor) -> Scalar:
 def _moments(x: Tensor | None) -> tuple[Scalar | None, Scalar | None]:
     if x is None:
         return None, None
+    if x.device.type == "cpu":  # var_mean goes entry by entry there, eight times as slow
+        middle = float(x.mean(dtype=torch.float64).item())
+        spread = float(norm(x - middle))
+        return middle, spread * spread / x.numel()
     variance, mean = torch.var_mean(x, correction=0)
-    if x.device.type == "cpu":
-        return float(mean.item()), float(variance.item())
     return mean, variance
 
 
