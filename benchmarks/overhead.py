@@ -85,6 +85,11 @@ class Result:
 HEADING = "script   steps  step [ms]  wall ratio           range cpu ratio  start [s]   limit"
 
 
+def _environment() -> dict[str, str]:
+    """Return the environment of a run, whose modules are compiled once, as those of a user are."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def process(script: Script, steps: int, *, observed: bool, core: int | None = None) -> Cost:
     """Run the script once; observed or not; on one core only, or on all."""
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +98,7 @@ def process(script: Script, steps: int, *, observed: bool, core: int | None = No
         started = time.perf_counter()
         if core is not None:  # inherited from the first instruction on
             command = ["taskset", "--cpu-list", str(core), *command]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment())
         assert child.stdout is not None
         said = child.stdout.read()
         _, status, used = os.wait4(child.pid, 0)
@@ -165,6 +170,7 @@ def measure(script: Script, seconds: float, pairs: int, *, turns: bool) -> Resul
     steps = max(
         20, int(seconds * trial / process(script, trial, observed=False, core=core).steps_s)
     )
+    process(script, 0, observed=True)  # the first run compiles the observer's modules
     measured = []
     for number in range(pairs):
         measured.append(pair(script, steps, number, turns=turns))

@@ -13,24 +13,28 @@ from statistics import median
 
 from headwater.watch.options import Options
 
-_GRANT_S, _AT_ONCE_S, _GRANT_RATE = 0.4, 0.25, 0.05
+_AT_ONCE_S, _GRANT_S, _GRANT_RATE = 0.25, 0.4, 0.05
 """What samples at steps 0, 1, 2, 4, 8, … may take before the budget binds: a run of a few seconds
-must be judged too. Most of it at once, the rest over three seconds, so that not all are early."""
+must be judged too. A quarter of a second at once; if that is not enough for three samples, more
+over the next three seconds, so that not all are early."""
+
+_JUDGED = 3  # samples that a verdict rests on at least
 
 _SHORT_S, _SHORT_PART = 0.002, 0.5
 """Where a step is shorter than two milliseconds the lane alone takes more than the default budget,
 which no plan can save; samples and pulses then get half of theirs. They are cheap there, as the
 network is small: a tenth of a second still pays for ten."""
 
-_CLOSING_S = 0.25
-"""What writing and judging at the end of a run take: kept back from the budget. With the start it
-is the fixed part that `benchmarks/blocks.py` measures: 0.18 to 0.31 s."""
+_ENDS_S = 0.25
+"""What the start and the end of a run take, imports, writing and judging: kept back from the
+budget. It is the fixed part that `benchmarks/blocks.py` measures."""
 
-_PULSE_PART = 0.4
-"""Share of the budget that pulses may take; the rest is for samples and for writing."""
+_PULSE_PART, _OVERDRAWN_PART = 0.4, 0.2
+"""Share of the budget that pulses may take; the rest is for samples and for writing. It is halved
+while more is spent than the budget has allowed so far, as it is after the first samples."""
 
-_UNSEEN = 1.9
-"""What a step with a pulse costs, over what the clock at our own ends sees of it: the way there
+_UNSEEN_S = 6e-5
+"""What a step with a pulse costs beyond what the clock at our own ends sees of it: the way there
 runs with cold caches. `benchmarks/lane.py` measures it: 121 and 140 us where the clock saw 68
 and 72, on steps of 1.3 ms."""
 
@@ -65,6 +69,7 @@ class Cadence:
     _last_s: float = 0.0
     _window: int = 0
     _credit: int = 0
+    _overdrawn: bool = False
     _last_alarm: int = -1
 
     def charge(self, seconds: float) -> None:
@@ -100,7 +105,8 @@ class Cadence:
 
     def pulsed(self) -> None:
         """Learn what a step with a pulse costs, from what was charged since it began."""
-        seconds = _UNSEEN * (self.spent_s - self._spent_before_pulse_s)
+        self.spent_s += _UNSEEN_S
+        seconds = self.spent_s - self._spent_before_pulse_s
         new = self._pulse_cost_s == 0 or self.pulses <= 3  # the first pay for what is kept
         self._pulse_cost_s = seconds if new else 0.9 * self._pulse_cost_s + 0.1 * seconds
 
@@ -131,7 +137,8 @@ class Cadence:
 
     def _pulse_stride(self) -> int:
         """Every how many steps there is a pulse; 0 for never."""
-        allowed = _PULSE_PART * self._part * self.options.overhead * self.plain_s
+        share = _OVERDRAWN_PART if self._overdrawn else _PULSE_PART
+        allowed = share * self._part * self.options.overhead * self.plain_s
         if allowed <= 0:
             return 0
         return max(1, math.ceil(self._pulse_cost_s / allowed))
@@ -174,11 +181,22 @@ class Cadence:
             self._credit -= 1
             return True
         wanted = self.spent_s + self._sample_cost_s
-        budget = self._part * self.options.overhead * elapsed_s - _CLOSING_S
+        budget = self._budget_s(elapsed_s)
+        self._overdrawn = self.spent_s > budget
         if step >= self._next:
-            grant = self._part * min(_GRANT_S, _AT_ONCE_S + _GRANT_RATE * elapsed_s)
-            return wanted <= max(grant, budget)
+            return wanted <= max(self._grant_s(elapsed_s), budget)
         return wanted <= budget and elapsed_s - self._last_s >= elapsed_s / _SPREAD + 0.1
+
+    def _budget_s(self, elapsed_s: float) -> float:
+        """Return what samples and pulses may have taken so far."""
+        floor = self.floor_s if self._part == 1.0 else 0.0
+        return self._part * self.options.overhead * elapsed_s - _ENDS_S - floor
+
+    def _grant_s(self, elapsed_s: float) -> float:
+        """Return what the first samples may take, whatever the budget."""
+        enough = self.samples >= _JUDGED
+        more = 0.0 if enough else min(_GRANT_S - _AT_ONCE_S, _GRANT_RATE * elapsed_s)
+        return self._part * (_AT_ONCE_S + more)
 
 
 def _named(turn: int, every: int) -> bool:

@@ -21,7 +21,7 @@ from headwater.watch.delivery import Delivery
 from headwater.watch.door import Call
 from headwater.watch.faults import Faults
 from headwater.watch.identity import Identity, describe_optimiser
-from headwater.watch.lane import STEP_S, Lane
+from headwater.watch.lane import Lane, step_cost_s
 from headwater.watch.names import Names
 from headwater.watch.parameters import read_after, read_applied, read_before
 from headwater.watch.reach import COMPILED, compiles_autograd
@@ -301,7 +301,8 @@ class Course:
         spans = [b - a for a, b in pairwise([before, *times])]
         self._delivery.plain_steps(number, times, spans, lane.losses[:passed])
         self._cadence.plain(*spans)
-        self._cadence.charge_floor(STEP_S * len(lane.losses))
+        each_s = step_cost_s(self._cadence.plain_s)
+        self._cadence.charge_floor(each_s * len(lane.losses))
         self._identity.seen_steps(passed)
         self.backwards += len(lane.losses)
         if passed:

@@ -25,10 +25,23 @@ from headwater.watch.statistics import Scalar, has_bad_gradient, read_scalar
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _function_modes = torch._C._len_torch_function_stack
 
-STEP_S = 2.7e-5
-"""What a step in the lane is charged: asking the clock at both ends would cost as much again.
-`benchmarks/lane.py` measures it: 26 and 30 us on steps of 1.3 ms on a quiet machine, before one
-gradient was looked at as well; 25 to 35 us since, on a busy one."""
+_SHORT_STEP_S, _COLD_PART, _COLD_S = 1.5e-5, 0.004, 6.5e-5
+
+
+def step_cost_s(plain_s: float) -> float:
+    """Return what a step in the lane is charged: its clock would cost as much again.
+
+    The longer a step, the less of our code and of a gradient is left in the caches.
+    `benchmarks/lane.py` measures it: 11 us on steps of 1 ms, 79 us on steps of 15 ms.
+
+    Args:
+        plain_s: What a step takes, in seconds.
+
+    Example:
+        >>> [round(1e6 * step_cost_s(step_s)) for step_s in (0.001, 0.016, 0.2)]
+        [19, 79, 80]
+    """
+    return _SHORT_STEP_S + min(_COLD_PART * plain_s, _COLD_S)
 
 
 class Lane:
