@@ -1,21 +1,21 @@
 """What ``headwater run`` costs at its default budget: whole processes, with and without.
 
 Three scripts, with steps of about 1, 20 and 200 ms, each run for --seconds, observed and not. A
-shared machine's pace drifts by ten times what is to be measured from one minute to the next, so the
-two run at the same time, on a core each, and then again with the cores changed over; the ratio of a
-pair is the geometric mean of the two, in which a slower core cancels. The observer's own threads
-stay on the core of the training that they watch. With --in-turn, or on a single core, one runs
-right after the other, and the order changes from pair to pair. The figure is the median over pairs,
-for wall time and for processor time; start-up (the same script with no steps) is told apart.
+shared machine's pace drifts by ten times what is to be measured, from one second to the next and
+from one core to the other. So the two run at the same time on the same core, which goes from one to
+the other every few milliseconds: whatever slows it slows both. What is compared is the processor's
+time of each, start to end, the observer's own threads included; as both wait for the core half of
+the time, they run for twice --seconds. With --in-turn, as on a GPU, one runs right after the other
+with all cores, the order changes from pair to pair, and it is their wall time that is compared. The
+figure is the median over pairs; start-up (the same script with no steps) is told apart.
 
-    python benchmarks/overhead.py --seconds 60 --pairs 7
+    OMP_NUM_THREADS=1 python benchmarks/overhead.py --seconds 60 --pairs 6
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import subprocess
 import sys
@@ -50,10 +50,14 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """What is run: a training of about a size of step, on a device."""
+    """What is run: a training of about a size of step, on a device; ``watched`` where it is to be.
+
+    Where it is not, both runs of a pair are the same, and the ratio tells what it can resolve.
+    """
 
     size: str
     device: str = "cpu"
+    watched: bool = True
 
     def words(self, steps: int) -> list[str]:
         """Return the command's words."""
@@ -67,22 +71,20 @@ class Result:
     size: str
     steps: int
     step_ms: float
-    wall: tuple[float, ...]
-    cpu: tuple[float, ...]
+    ratios: tuple[float, ...]
     startup_s: float
 
     def line(self) -> str:
         """Return a row of the table."""
-        spread = f"{min(self.wall):.4f}-{max(self.wall):.4f}"
-        verdict = "ok" if median(self.wall) <= LIMITS[self.size] else "OVER"
+        spread = f"{min(self.ratios):.4f}-{max(self.ratios):.4f}"
+        verdict = "ok" if median(self.ratios) <= LIMITS[self.size] else "OVER"
         return (
-            f"{self.size:>6} {self.steps:>7} {self.step_ms:>9.2f} {median(self.wall):>10.4f} "
-            f"{spread:>15} {median(self.cpu):>9.4f} {self.startup_s:>9.2f} "
-            f"{LIMITS[self.size]:>7} {verdict}"
+            f"{self.size:>6} {self.steps:>7} {self.step_ms:>9.2f} {median(self.ratios):>8.4f} "
+            f"{spread:>15} {self.startup_s:>9.2f} {LIMITS[self.size]:>7} {verdict}"
         )
 
 
-HEADING = "script   steps  step [ms]  wall ratio           range cpu ratio  start [s]   limit"
+HEADING = "script   steps  step [ms]    ratio           range start [s]   limit"
 
 
 def _environment() -> dict[str, str]:
@@ -94,6 +96,7 @@ def process(script: Script, steps: int, *, observed: bool, core: int | None = No
     """Run the script once; observed or not; on one core only, or on all."""
     with tempfile.TemporaryDirectory() as folder:
         head = ["-m", "headwater", "run", "--quiet", "--out", str(Path(folder, "run"))]
+        observed = observed and script.watched
         command = [sys.executable, *(head if observed else []), *script.words(steps)]
         started = time.perf_counter()
         if core is not None:  # inherited from the first instruction on
@@ -127,66 +130,45 @@ def in_turn(script: Script, steps: int, number: int) -> tuple[Cost, Cost]:
     return costs[False], costs[True]
 
 
-def side_by_side(script: Script, steps: int, cores: tuple[int, int]) -> tuple[Cost, Cost]:
-    """Return the costs unobserved and observed, of two runs at once, each on its core."""
+def on_one_core(script: Script, steps: int, core: int) -> tuple[Cost, Cost]:
+    """Return the costs unobserved and observed, of two runs at once on a core that they share."""
     with ThreadPoolExecutor(2) as both:
-        plain = both.submit(process, script, steps, observed=False, core=cores[0])
-        seen = both.submit(process, script, steps, observed=True, core=cores[1])
+        plain = both.submit(process, script, steps, observed=False, core=core)
+        seen = both.submit(process, script, steps, observed=True, core=core)
         return plain.result(), seen.result()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """Runs unobserved and observed: one of each, or two of each with the cores changed over."""
-
-    plain: tuple[Cost, ...]
-    seen: tuple[Cost, ...]
-
-    def ratio(self, of: str) -> float:
-        """Return observed / unobserved of a field of `Cost`: the geometric mean over the runs."""
-        ratios = [
-            getattr(seen, of) / getattr(plain, of)
-            for plain, seen in zip(self.plain, self.seen, strict=True)
-        ]
-        return math.exp(sum(map(math.log, ratios)) / len(ratios))
-
-
-def pair(script: Script, steps: int, number: int, *, turns: bool) -> Pair:
-    """Run a pair, at once where the machine has the cores."""
-    cores = sorted(os.sched_getaffinity(0))[:2]
-    if turns or len(cores) < 2:
-        costs = [in_turn(script, steps, number)]
-    else:
-        first, second = cores
-        costs = [side_by_side(script, steps, order) for order in ((first, second), (second, first))]
-    return Pair(plain=tuple(one for one, _ in costs), seen=tuple(other for _, other in costs))
-
-
 def measure(script: Script, seconds: float, pairs: int, *, turns: bool) -> Result:
-    """Time one script."""
+    """Time one script; without ``turns`` every core has a pair of its own."""
     size = script.size
     trial = 2000 if size == "1ms" else 20
-    core = None if turns else min(os.sched_getaffinity(0))
+    cores = sorted(os.sched_getaffinity(0))
+    core = None if turns else cores[0]
     steps = max(
         20, int(seconds * trial / process(script, trial, observed=False, core=core).steps_s)
     )
     process(script, 0, observed=True)  # the first run compiles the observer's modules
-    measured = []
-    for number in range(pairs):
-        measured.append(pair(script, steps, number, turns=turns))
-        took = ", ".join(
-            f"{plain.wall_s:.2f} s and {seen.wall_s:.2f} s"
-            for plain, seen in zip(measured[-1].plain, measured[-1].seen, strict=True)
-        )
-        ratio = measured[-1].ratio("wall_s")
-        print(f"{size} pair {number + 1} of {pairs}: {took}, ratio {ratio:.4f}", file=sys.stderr)
+
+    def pair(number: int) -> tuple[Cost, Cost]:
+        if turns:
+            costs = in_turn(script, steps, number)
+        else:
+            costs = on_one_core(script, steps, cores[number % len(cores)])
+        plain, seen = (one.wall_s if turns else one.cpu_s for one in costs)
+        print(f"{size} {plain:.2f} s and {seen:.2f} s: {seen / plain:.4f}", file=sys.stderr)
+        return costs
+
+    with ThreadPoolExecutor(1 if turns else len(cores)) as pool:
+        measured = list(pool.map(pair, range(pairs)))
     starts = [in_turn(script, 0, number) for number in range(max(3, pairs))]
+    took = [
+        (one.wall_s, other.wall_s) if turns else (one.cpu_s, other.cpu_s) for one, other in measured
+    ]
     return Result(
         size=size,
         steps=steps,
-        step_ms=median(1e3 * plain.steps_s / steps for one in measured for plain in one.plain),
-        wall=tuple(one.ratio("wall_s") for one in measured),
-        cpu=tuple(one.ratio("cpu_s") for one in measured),
+        step_ms=1e3 * median(plain for plain, _ in took) / steps,
+        ratios=tuple(seen / plain for plain, seen in took),
         startup_s=median(seen.wall_s - plain.wall_s for plain, seen in starts),
     )
 
@@ -195,15 +177,16 @@ def main() -> None:
     """Print a table; or with --json, every ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60, help="of each run (default 60)")
-    parser.add_argument("--pairs", type=int, default=5, help="(default 5)")
+    parser.add_argument("--pairs", type=int, default=6, help="(default 6)")
     parser.add_argument("--size", choices=SIZES, action="append", help="only this script")
     parser.add_argument("--in-turn", action="store_true", help="one after the other, on all cores")
     parser.add_argument("--device", default="cpu", help="where it trains (default cpu)")
+    parser.add_argument("--itself", action="store_true", help="observe neither: what it resolves")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     results = [
         measure(
-            Script(size=size, device=arguments.device),
+            Script(size=size, device=arguments.device, watched=not arguments.itself),
             arguments.seconds,
             arguments.pairs,
             turns=arguments.in_turn,
