@@ -128,12 +128,12 @@ def _draw(path: Path, case: Case, told: Finding, panel: Panel) -> None:
             curve = panel.curve(facts, told)
             marker = "." if len(curve.x) <= MOST_MARKERS else ""
             right.plot(*curve, style, color=colour, lw=1.5, marker=marker, label=name)
+        _scale(left, log=_spans(left))
+        _scale(right, log=panel.log)
         if told.code == "HW301":
             for axes in (left, right):
                 axes.axvline(told.first_step, color=LIGHT.ink, lw=1, ls=":")
             right.plot([], [], color=LIGHT.ink, lw=1, ls=":", label="not finite from here")
-        _scale(left, log=_spans(left))
-        _scale(right, log=panel.log)
         figure.legend(
             *right.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
         )
@@ -146,7 +146,9 @@ def _draw(path: Path, case: Case, told: Finding, panel: Panel) -> None:
 def _spans(axes: Any) -> bool:
     values = np.concatenate([line.get_ydata() for line in axes.lines])
     values = values[np.isfinite(values)]
-    return bool(len(values) and values.min() > 0 and values.max() > 30 * values.min())
+    above = values[values > 0]
+    # A loss that reached its end is 0 here and there; one that has no end is below for long.
+    return len(above) > 0.95 * len(values) and bool(above.max() > 30 * above.min())
 
 
 def _scale(axes: Any, *, log: bool) -> None:
