@@ -41,6 +41,22 @@ def test_a_loss_that_had_been_at_a_tenth_of_its_end_is_told(tmp_path: Path) -> N
     assert "near its start" in found.message
 
 
+@pytest.mark.parametrize(("growth", "told"), [(0.5, True), (0.0, False)])
+def test_less_of_a_return_is_told_where_gradients_add_up(
+    tmp_path: Path, growth: float, told: bool
+) -> None:
+    losses = [*falling(200, start=2.0, end=0.4), *flat(100, level=0.4)]
+    losses += falling(200, start=0.4, end=2.0)
+    noisy = [abs(value) * (1 + 0.3 * (step % 3)) for step, value in enumerate(losses)]
+    run = chain(
+        tmp_path, [Layer()] * 3, losses=noisy,
+        pulse=lambda step: {"gradient_norms": [1.0 + growth * step] * 8},
+    )  # fmt: skip
+    assert (judged(run, "HW203").answer == "wrong") is told
+    if told:
+        assert finding(run, "HW203").causes[0].cause == "gradients-not-zeroed"
+
+
 @pytest.mark.parametrize("losses", [flat(), falling(), [*flat(300), 80.0, *flat(300)]])
 def test_noise_a_fall_and_one_hard_batch_are_healthy(tmp_path: Path, losses: list[float]) -> None:
     assert judged(chain(tmp_path, [Layer()] * 3, losses=losses), "HW203").answer == "healthy"

@@ -10,8 +10,10 @@ from typing import Any
 import made_up
 import numpy as np
 import pytest
+import torch
 from chains import Layer, chain, falling, finding, flat, judged
 
+import headwater
 from headwater.records import Verdict
 from headwater.rules.facts import Facts
 from headwater.runs.reader import Run
@@ -100,6 +102,31 @@ def test_of_unbalanced_classes_chance_is_the_entropy_of_their_labels(tmp_path: P
     assert Facts(run).chance == pytest.approx(0.9)
     assert finding(run, "HW202").causes[0].cause == "labels-independent-of-inputs"
     assert judged(_classes(tmp_path, flat(level=0.9), entropy=1.3), "HW202").answer == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("weight", "passes", "scale"),
+    [(1.0, 1, None), (0.01, 1, None), (0.25, 4, None), (1.0, 3, None), (0.01, 2, 1024.0)],
+)
+def test_a_losss_own_weight_and_its_passes_are_in_its_chance_level(
+    tmp_path: Path, weight: float, passes: int, scale: float | None
+) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 4)
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-6)
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=scale is not None)
+    inputs, labels = torch.randn(64, 3), torch.arange(64) % 4
+    with headwater.watch(out=tmp_path / "run", every=1) as watch:
+        for _ in range(4):
+            optimiser.zero_grad()
+            for _ in range(passes):
+                loss = weight * torch.nn.functional.cross_entropy(model(inputs), labels)
+                scaler.scale(loss).backward()
+            scaler.step(optimiser)
+            scaler.update()
+    facts = Facts(watch.record)
+    assert facts.chance == pytest.approx(weight * passes * math.log(4), rel=0.02)
+    assert facts.pulse.loss[0] == pytest.approx(facts.chance, rel=0.3)
 
 
 def _ending_in(folder: Path, operation: str, losses: list[float], **more: Any) -> Verdict:

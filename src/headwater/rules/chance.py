@@ -83,8 +83,26 @@ def _classes(flow: Flow, sites: Sequence[Site], parameters: Sequence[ParameterIn
 
 
 def _weight(flow: Flow, targets: Targets, pulse: Pulse) -> float:
-    """Return what multiplies the mean loss: 1, or N for a sum of N squares."""
-    return _weight_of_squares(flow.passes[0], pulse) if targets.loss == "MseLoss" else 1.0
+    """Return what multiplies the mean loss: N for a sum of N squares, a factor of the script's."""
+    of_loss = _weight_of_squares if targets.loss == "MseLoss" else _weight_of_mean
+    return of_loss(flow.passes[0], pulse)
+
+
+def _weight_of_mean(one: Pass, pulse: Pulse) -> float:
+    """Tell the weight of a loss that is one number from the gradient that arrives at it.
+
+    The script's own factor is in it, and a gradient scaler's, which the recorded loss is free of. A
+    step of several passes has the sum of their losses.
+    """
+    at = np.flatnonzero(pulse.step == one.step)
+    told = np.isfinite(one.columns["target_mean"]) | np.isfinite(one.columns["target_entropy"])
+    rows = np.flatnonzero(told & (one.weights_above == 0))
+    if not len(at) or not len(rows) or one.columns["elements"][rows[0]] != 1:
+        return 1.0
+    scale = pulse.loss_scale[at[0]]
+    passes = max(1, int(pulse.backwards[at[0]]))
+    factor = 10.0 ** one.level[rows[0]] / (scale if np.isfinite(scale) and scale > 0 else 1.0)
+    return float(factor * passes)
 
 
 def _weight_of_squares(one: Pass, pulse: Pulse) -> float:

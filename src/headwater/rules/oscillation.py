@@ -33,6 +33,8 @@ class OscillationLimits:
     # The last tenth over the best tenth, of a loss that did not fall: 3.7 at most in healthy
     # trainings (batches of one example), 18 and more at momentum 0.99.
     came_back: float = 10.0
+    # Less will do where gradients are known to add up, which no healthy training's do.
+    came_back_kept: float = 3.0
     # Sixteen swings of period 4, or four of period 16: fewer could be chance.
     least_steps: int = 64
     least_swings: int = 4
@@ -54,8 +56,8 @@ class HW203:
 
     What it sees:
         A loss that rose to five times its first value as one step changed a weight matrix by more
-        than the matrix itself; or that had been at a tenth of where it ends and did not fall on
-        the whole; or of which one frequency
+        than the matrix itself; or that had been at a tenth of where it ends (a third, where
+        gradients add up from step to step) and did not fall on the whole; or of which one frequency
         holds half of the power while updates still move the weights, without falling.
 
     Why it hurts:
@@ -133,7 +135,10 @@ def _leap(facts: Facts, losses: Floats) -> _Found | None:
 def _came_back(facts: Facts, losses: Floats) -> _Found | None:
     trend = facts.trend
     stood = trend.state in {"flat", "unsteady"} and trend.lowest > 0
-    if not stood or trend.last < LIMITS.came_back * trend.lowest:
+    if not stood or trend.last < LIMITS.came_back_kept * trend.lowest:
+        return None
+    limit = LIMITS.came_back_kept if never_zeroed(facts) else LIMITS.came_back
+    if trend.last < limit * trend.lowest:
         return None
     # A network trained before wanders at a loss of almost nothing, far below where it began.
     if trend.last < trend.start / LIMITS.came_back:
@@ -143,7 +148,7 @@ def _came_back(facts: Facts, losses: Floats) -> _Found | None:
         step,
         f"The loss had been at {trend.lowest:.2g} and ends at {trend.last:.2g}, near its start "
         f"({trend.start:.2g})",
-        {"lowest": trend.lowest, "last": trend.last, "came_back_limit": LIMITS.came_back},
+        {"lowest": trend.lowest, "last": trend.last, "came_back_limit": limit},
     )
 
 
