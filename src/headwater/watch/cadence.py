@@ -13,10 +13,10 @@ from statistics import median
 
 from headwater.watch.options import Options
 
-_AT_ONCE_S, _GRANT_S, _GRANT_RATE = 0.25, 0.4, 0.05
+_AT_ONCE_S, _GRANT_S, _GRANT_RATE = 0.25, 0.5, 0.05
 """What samples at steps 0, 1, 2, 4, 8, … may take before the budget binds: a run of a few seconds
 must be judged too. A quarter of a second at once; if that is not enough for three samples, more
-over the next three seconds, so that not all are early."""
+over the next five seconds, so that not all are early."""
 
 _JUDGED = 3  # samples that a verdict rests on at least
 
