@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 import headwater
@@ -334,13 +335,25 @@ class HeadFirst(nn.Module):
         super().__init__()
         self.head, self.body, self.first = nn.Linear(4, 1), nn.Linear(4, 4), nn.Linear(3, 4)
 
+    def sizes(self, x: Tensor) -> Tensor:
+        return self.first(x).square().sum(1, keepdim=True).sqrt().expand(-1, 4)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(
-            self.body(self.first(x).square().sum(1, keepdim=True).sqrt().expand(-1, 4))
-        )
+        return self.head(self.body(self.sizes(x)))
 
 
-def test_the_gradient_that_is_looked_at_is_the_last_that_a_pass_makes(tmp_path: Path) -> None:
+class Recomputed(HeadFirst):
+    """Of which the first layer is in a backward pass of its own, within the other."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        sizes = checkpoint(self.sizes, x.requires_grad_(), use_reentrant=True)
+        return self.head(self.body(sizes))
+
+
+@pytest.mark.parametrize("model", [HeadFirst, Recomputed])
+def test_the_gradient_that_is_looked_at_is_the_last_that_a_pass_makes(
+    model: type[HeadFirst], tmp_path: Path
+) -> None:
     def vanishes(training: Training) -> None:
         with torch.no_grad():
             for parameter in training.model.first.parameters():  # type: ignore[union-attr]
@@ -349,7 +362,7 @@ def test_the_gradient_that_is_looked_at_is_the_last_that_a_pass_makes(tmp_path: 
         training.optimiser.step()
 
     training = Training(vanishes)
-    training.model = HeadFirst()  # type: ignore[assignment]
+    training.model = model()  # type: ignore[assignment]
     training.optimiser = torch.optim.SGD(training.model.parameters(), lr=1e-3)
     run = observed(training, tmp_path / "run")
     (fault,) = run.info.faults

@@ -102,7 +102,7 @@ def _weight_of_mean(one: Pass, pulse: Pulse) -> float:
     scale = pulse.loss_scale[at[0]]
     passes = max(1, int(pulse.backwards[at[0]]))
     factor = 10.0 ** one.level[rows[0]] / (scale if np.isfinite(scale) and scale > 0 else 1.0)
-    return float(factor * passes)
+    return float(factor * passes) if 0 < factor < math.inf else math.nan
 
 
 def _weight_of_squares(one: Pass, pulse: Pulse) -> float:

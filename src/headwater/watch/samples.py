@@ -235,7 +235,7 @@ class Sampler:
         sample.parameters.extend(shape.parameters.get(n) for n in range(len(graph.nodes)))
         sample.onward.extend([[numbers[c] for c in children] for children in shape.onward])
         sample.looped |= shape.looped
-        sample.lowest = sample.lowest or shape.lowest
+        sample.lowest = shape.lowest or sample.lowest  # a pass within this one is further down
         self._note_unseen(sample, graph, shape)
         return dict(zip(graph.nodes, numbers, strict=True))
 
