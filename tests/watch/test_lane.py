@@ -25,9 +25,13 @@ LANES = 0.0  # without a budget nothing is wanted of a step but its loss
 class Training:
     """A small regression; ``odd`` is called at step 40 instead of the ordinary step."""
 
-    def __init__(self, odd: Callable[[Training], None] | None = None) -> None:
+    def __init__(
+        self, odd: Callable[[Training], None] | None = None, model: nn.Module | None = None
+    ) -> None:
         torch.manual_seed(0)
-        self.model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.2), nn.Tanh(), nn.Linear(4, 1))
+        self.model = model or nn.Sequential(
+            nn.Linear(3, 4), nn.Dropout(0.2), nn.Tanh(), nn.Linear(4, 1)
+        )
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=0.01)
         self.odd = odd
         self.losses: list[float] = []
@@ -354,17 +358,16 @@ class Recomputed(HeadFirst):
 def test_the_gradient_that_is_looked_at_is_the_last_that_a_pass_makes(
     model: type[HeadFirst], tmp_path: Path
 ) -> None:
+    network = model()
+
     def vanishes(training: Training) -> None:
         with torch.no_grad():
-            for parameter in training.model.first.parameters():  # type: ignore[union-attr]
+            for parameter in network.first.parameters():
                 parameter.zero_()
         training.backward()
         training.optimiser.step()
 
-    training = Training(vanishes)
-    training.model = model()  # type: ignore[assignment]
-    training.optimiser = torch.optim.SGD(training.model.parameters(), lr=1e-3)
-    run = observed(training, tmp_path / "run")
+    run = observed(Training(vanishes, network), tmp_path / "run")
     (fault,) = run.info.faults
     assert (fault.step, fault.seen_in) == (40, "gradient")
     assert set(fault.parameters) == {"first.weight", "first.bias"}

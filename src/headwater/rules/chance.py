@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headwater.rules.passes import Floats, Flow, Pass
-from headwater.rules.targets import Targets, targets_of
+from headwater.rules.targets import Targets, target_rows, targets_of
 
 if TYPE_CHECKING:
     from headwater.records import ParameterInfo, Site
@@ -95,9 +95,8 @@ def _weight_of_mean(one: Pass, pulse: Pulse) -> float:
     step of several passes has the sum of their losses.
     """
     at = np.flatnonzero(pulse.step == one.step)
-    told = np.isfinite(one.columns["target_mean"]) | np.isfinite(one.columns["target_entropy"])
-    rows = np.flatnonzero(told & (one.weights_above == 0))
-    if not len(at) or not len(rows) or one.columns["elements"][rows[0]] != 1:
+    rows = target_rows(one)
+    if not len(at) or not rows or one.columns["elements"][rows[0]] != 1:
         return 1.0
     scale = pulse.loss_scale[at[0]]
     passes = max(1, int(pulse.backwards[at[0]]))
@@ -112,7 +111,7 @@ def _weight_of_squares(one: Pass, pulse: Pulse) -> float:
     several passes has the sum of their losses.
     """
     at = np.flatnonzero(pulse.step == one.step)
-    rows = np.flatnonzero(np.isfinite(one.columns["target_mean"]) & (one.weights_above == 0))
+    rows = target_rows(one)
     after = np.flatnonzero(np.isin(one.parent, rows[:1]))
     if not len(at) or not len(after) or not pulse.loss[at[0]] > 0:
         return math.nan

@@ -14,7 +14,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from headwater.records import Site
-    from headwater.rules.passes import Floats, Flow
+    from headwater.rules.passes import Floats, Flow, Pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +98,15 @@ class Targets:
         return ""
 
 
+def target_rows(one: Pass) -> list[int]:
+    """Return the rows of a pass at which its losses tell of their targets."""
+    told = np.isfinite(one.columns["target_mean"]) | np.isfinite(one.columns["target_entropy"])
+    return np.flatnonzero(told & (one.weights_above == 0)).tolist()
+
+
 def targets_of(flow: Flow, sites: Sequence[Site]) -> Targets | None:
     """Return the targets of a flow's loss, None where none are recorded or it has several."""
-    found = []
-    for one in flow.passes:
-        told = np.isfinite(one.columns["target_mean"]) | np.isfinite(one.columns["target_entropy"])
-        rows = np.flatnonzero(told & (one.weights_above == 0))
-        found += [(one, row) for row in rows.tolist()]
+    found = [(one, row) for one in flow.passes for row in target_rows(one)]
     losses = {int(one.site[row]) for one, row in found}
     if len(losses) != 1:
         return None
